@@ -1,0 +1,61 @@
+// The catalog: metadata in SQLite (WAL, synchronous=FULL), one writer, readers
+// beside it. The only folder with sqlite3_* calls and with SQL; queries live by
+// subject in runs.h, checkpoints.h, chunks.h, uploads.h, resumes.h, events.h.
+//
+// Thread-safe. Transactions are not: each belongs to one thread. Errors:
+// UNAVAILABLE/IO_ERROR, RESOURCE_EXHAUSTED/NO_SPACE (disk full),
+// DATA_LOSS/CATALOG_DAMAGED (SQLITE_CORRUPT, SQLITE_NOTADB),
+// FAILED_PRECONDITION/VERSION_TOO_NEW, FAILED_PRECONDITION/READ_ONLY.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "proto/status.h"
+
+namespace ckptd::catalog {
+
+class Connection;  // sqlite.h
+
+// A snapshot to read from. Ends with its destruction.
+class ReadTxn {
+ public:
+  virtual ~ReadTxn();
+  Connection& connection() { return *connection_; }
+
+ protected:
+  friend class Catalog;
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+  Connection* connection_ = nullptr;
+};
+
+// Reads its own writes. Rolled back unless Commit returned OK.
+class WriteTxn : public ReadTxn {
+ public:
+  ~WriteTxn() override;
+  // Durable when OK. When it fails nothing was changed.
+  absl::Status Commit();
+};
+
+class Catalog {
+ public:
+  // Creates the file and migrates an older schema; refuses a newer one, naming
+  // both versions. `path`: the database file.
+  static absl::StatusOr<std::unique_ptr<Catalog>> Open(const std::string& path);
+  ~Catalog();
+
+  absl::StatusOr<std::unique_ptr<ReadTxn>> BeginRead();
+  // Waits for the writer before to end.
+  absl::StatusOr<std::unique_ptr<WriteTxn>> BeginWrite();
+
+  // PRAGMA integrity_check and foreign_key_check; OK or DATA_LOSS.
+  absl::Status Check();
+
+ private:
+  Catalog();
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ckptd::catalog

@@ -1,0 +1,108 @@
+// Where chunks live. The only interface between the story (daemon/store) and
+// the packs; narrow enough that an object store can stand behind it.
+//
+// Writing goes through one PackWriter an upload: chunks are appended, then one
+// MakeDurable syncs data and directory. Before MakeDurable nothing that was
+// appended may be relied on; after it everything may. The store knows nothing
+// of digests shared between packs, references or liveness: the catalog does.
+//
+// Thread-safe. Errors: UNAVAILABLE/IO_ERROR or RESOURCE_EXHAUSTED/NO_SPACE
+// from the file system, DATA_LOSS/CHUNK_DAMAGED for bytes that do not match.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/digest.h"
+#include "proto/status.h"
+
+namespace ckptd {
+
+using PackId = uint64_t;
+
+// Where a chunk lies. `extent` covers its record with header and padding: the
+// bytes that come back when it is punched out (a multiple of 4096).
+struct ChunkLocation {
+  PackId pack = 0;
+  uint64_t offset = 0;  // of the record, in the pack; a multiple of 4096
+  uint64_t extent = 0;
+  uint32_t length = 0;  // of the chunk's own bytes
+  bool operator==(const ChunkLocation&) const = default;
+};
+
+struct StoredChunk {
+  ckpt::Digest digest;
+  ChunkLocation location;
+};
+
+// Appends to one pack. Append is thread-safe; the other calls are made once
+// no Append is under way.
+class PackWriter {
+ public:
+  virtual ~PackWriter() = default;
+
+  virtual PackId id() const = 0;
+
+  // Writes one chunk given in parts, whose digest the caller has checked.
+  // After any failure the writer is dead: every later call fails alike, and
+  // nothing of the pack may be used (DESIGN.md, decision 4).
+  virtual absl::StatusOr<ChunkLocation> Append(
+      const ckpt::Digest& digest, std::span<const std::span<const std::byte>> parts) = 0;
+
+  // Appends a record that is no chunk: what the pack was written for
+  // (a serialized ckpt.v1 message), so that the catalog can be rebuilt.
+  virtual absl::Status AppendNote(std::string_view note) = 0;
+
+  // fdatasync of the pack and fsync of its directory. Idempotent.
+  virtual absl::Status MakeDurable() = 0;
+
+  // Bytes on disk so far.
+  virtual uint64_t size() const = 0;
+};
+
+struct RecoveredPack {
+  std::vector<StoredChunk> chunks;  // whole, digests checked, made durable
+  std::vector<std::string> notes;
+  uint64_t size = 0;       // after the cut
+  uint64_t cut_bytes = 0;  // of a torn end, removed
+};
+
+struct Usage {
+  uint64_t disk_bytes = 0;  // allocated to packs (blocks, holes not counted)
+  uint64_t free_bytes = 0;  // that an unprivileged writer could still take
+};
+
+class ChunkStore {
+ public:
+  virtual ~ChunkStore() = default;
+
+  // A new, empty pack. `id` must never have been used before.
+  virtual absl::StatusOr<std::unique_ptr<PackWriter>> NewPack(PackId id) = 0;
+
+  // Reads a chunk's bytes into `out` (`location.length` bytes). With `verify`
+  // their digest is compared as well; the record's header always is.
+  virtual absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
+                            std::span<std::byte> out, bool verify) = 0;
+
+  // Tells the kernel that these will be read soon. Never fails.
+  virtual void Prefetch(std::span<const ChunkLocation> locations) = 0;
+
+  // Gives a record's space back to the file system. Idempotent; a pack that is
+  // gone is OK.
+  virtual absl::Status Punch(const ChunkLocation& location) = 0;
+  // Unlinks a pack. Idempotent.
+  virtual absl::Status RemovePack(PackId id) = 0;
+
+  // After a crash: reads an unfinished pack, cuts it back to its last whole
+  // record and makes what remains durable. NOT_FOUND where there is none.
+  virtual absl::StatusOr<RecoveredPack> RecoverPack(PackId id) = 0;
+  virtual absl::StatusOr<std::vector<PackId>> ListPacks() = 0;
+
+  virtual absl::StatusOr<Usage> GetUsage() = 0;
+};
+
+}  // namespace ckptd

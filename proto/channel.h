@@ -1,0 +1,19 @@
+// The gRPC settings that both sides must agree on to be fast.
+#pragma once
+
+#include <grpcpp/server_builder.h>
+#include <grpcpp/support/channel_arguments.h>
+
+namespace ckpt {
+
+// For a client channel. Also turns gRPC's own retries off: ours know what has
+// arrived (client/retry.h).
+grpc::ChannelArguments TunedChannelArguments();
+// The same for a server.
+void TuneServer(grpc::ServerBuilder& builder);
+
+// The full method names of the two calls that travel as raw byte buffers.
+inline constexpr char kPushChunksMethod[] = "/ckpt.v1.Checkpoints/PushChunks";
+inline constexpr char kFetchChunksMethod[] = "/ckpt.v1.Checkpoints/FetchChunks";
+
+}  // namespace ckpt
