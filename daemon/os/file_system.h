@@ -1,0 +1,111 @@
+// The only file system calls of the daemon (SQLite's own apart).
+//
+// Nothing is made durable that was not asked for: SyncData for a file's bytes,
+// SyncDir for the names in a directory. Both interfaces are thread-safe.
+// Errors are those of daemon/os/error.h and name the path.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/status.h"
+
+namespace ckptd::os {
+
+// What direct I/O asks of offsets, lengths and addresses; also what PunchHole
+// can give back.
+inline constexpr size_t kBlockBytes = 4096;
+
+constexpr uint64_t RoundUpToBlock(uint64_t bytes) {
+  return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+}
+
+// An open file; closed by the destructor. All calls are positioned, so several
+// threads may use one File, on ranges that do not overlap where they write.
+class File {
+ public:
+  virtual ~File() = default;
+
+  virtual const std::string& path() const = 0;
+
+  // Writes all of `bytes`, or fails with an unknown part of it written. Where
+  // the file came from CreateForAppend, offset, length and address must be
+  // multiples of kBlockBytes.
+  virtual absl::Status Write(uint64_t offset, std::span<const std::byte> bytes) = 0;
+
+  // Reads until `out` is full or the file ends; the number of bytes read.
+  virtual absl::StatusOr<size_t> Read(uint64_t offset, std::span<std::byte> out) = 0;
+
+  // fdatasync. After a failure the file's unsynced bytes may be lost while a
+  // second call succeeds: never try again (DESIGN.md, decision 4).
+  virtual absl::Status SyncData() = 0;
+
+  virtual absl::Status Truncate(uint64_t size) = 0;
+
+  // Gives the blocks of the range back; it reads as zeros from then on. Where
+  // the file system has no holes this is OK, changes nothing, and the log says
+  // so once.
+  virtual absl::Status PunchHole(uint64_t offset, uint64_t length) = 0;
+
+  virtual absl::StatusOr<uint64_t> Size() = 0;
+  // Blocks that the file takes on disk; holes are not counted.
+  virtual absl::StatusOr<uint64_t> AllocatedBytes() = 0;
+
+  // Hints that never fail: the range will be read soon; later reads should
+  // come from the disk and not from memory (call SyncData first).
+  virtual void Prefetch(uint64_t offset, uint64_t length) = 0;
+  virtual void DropCache() = 0;
+};
+
+// Held until destroyed, or until the process ends in whatever way.
+class FileLock {
+ public:
+  virtual ~FileLock() = default;
+};
+
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  // A new file (ALREADY_EXISTS otherwise), to be written in whole blocks with
+  // direct I/O. Where the file system takes none, through the page cache, and
+  // the log says so once.
+  virtual absl::StatusOr<std::unique_ptr<File>> CreateForAppend(const std::string& path) = 0;
+  // An existing file through the page cache; ForUpdate takes every call.
+  virtual absl::StatusOr<std::unique_ptr<File>> OpenForRead(const std::string& path) = 0;
+  virtual absl::StatusOr<std::unique_ptr<File>> OpenForUpdate(const std::string& path) = 0;
+
+  // Makes creations, renames and removals in `dir` durable.
+  virtual absl::Status SyncDir(const std::string& dir) = 0;
+  // Creates what is missing of `dir`, mode 0750. Returns the directories that
+  // got a new entry, outermost first: those to SyncDir.
+  virtual absl::StatusOr<std::vector<std::string>> CreateDirs(const std::string& dir) = 0;
+  // The names in `dir`, sorted, without "." and "..".
+  virtual absl::StatusOr<std::vector<std::string>> List(const std::string& dir) = 0;
+  virtual absl::Status Remove(const std::string& path) = 0;
+
+  virtual absl::StatusOr<uint64_t> AllocatedBytes(const std::string& path) = 0;
+  // What an unprivileged writer could still take on the file system of `path`.
+  virtual absl::StatusOr<uint64_t> FreeBytes(const std::string& path) = 0;
+
+  // FAILED_PRECONDITION/DIRECTORY_LOCKED, naming the process that holds it.
+  // Creates the file, which is never removed.
+  virtual absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
+
+  // A small file as a whole. ReplaceFile is atomic, and durable when it
+  // returns: whatever happens, `path` has the old or the new contents.
+  virtual absl::StatusOr<std::string> ReadFile(const std::string& path) = 0;
+  virtual absl::Status ReplaceFile(const std::string& path, std::string_view contents) = 0;
+};
+
+std::unique_ptr<FileSystem> NewRealFileSystem();
+
+// The part of `path` before its last component; "." where there is none.
+std::string ParentDir(const std::string& path);
+
+}  // namespace ckptd::os
