@@ -1,0 +1,243 @@
+// The daemon's calls as C++ methods, on the structs of proto/model.h.
+//
+// Every method waits for its answer, trying again as client/retry.h says, and
+// gives the daemon's status (reason and fields kept; proto/service.proto names
+// them). When the daemon could not be reached until the retry window ended:
+// UNAVAILABLE/UNREACHABLE. Bytes of chunks travel by client/upload.h and
+// client/download.h; client/checkpointer.h is what a trainer wants.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <grpcpp/channel.h>
+
+#include "ckpt/v1/service.grpc.pb.h"
+#include "client/retry.h"
+#include "proto/model.h"
+#include "proto/status.h"
+
+namespace ckpt {
+
+struct ClientOptions {
+  std::string address;  // empty: client/address.h decides (CKPTD_ADDRESS, file, default)
+  absl::Duration call_deadline = absl::Minutes(1);  // one try of one call
+  // One try of a call that waits for a disk or for much work: CommitShard,
+  // Prune, SetPolicy, DeleteCheckpoints, DeleteRun.
+  absl::Duration long_call_deadline = absl::Minutes(15);
+  RetryOptions retry;  // retry.window: how long a daemon's absence is ridden out
+  RetryWorld world = RetryWorld::Real();
+};
+
+// ---- Answers -----------------------------------------------------------------
+
+struct OpenedAttempt {
+  Attempt attempt;
+  Run run;
+  bool run_created = false;
+};
+
+struct ResumeQuery {
+  RunName run;
+  uint64_t attempt = 0;
+  uint32_t rank = 0;
+  Selector selector = SelectLatest{};
+  bool require_resume = false;
+  std::optional<RunName> from_run;
+};
+enum class ResumeOutcome { kNewRun = 1, kFound = 2, kDamaged = 3 };
+struct ResumeAnswer {
+  ResumeOutcome outcome = ResumeOutcome::kNewRun;
+  std::string explanation;
+  std::optional<Checkpoint> checkpoint;  // kFound, kDamaged
+  std::string ticket_id;                 // empty for kNewRun
+  absl::Time ticket_expires_at;
+};
+
+struct LoadReport {
+  std::string ticket_id;
+  uint32_t rank = 0;
+  bool ok = true;
+  std::string error;
+  bool checkpoint_at_fault = false;
+};
+
+struct ShardOffer {
+  RunName run;
+  uint64_t attempt = 0;
+  uint64_t step = 0;
+  uint32_t rank = 0;
+  const Manifest* manifest = nullptr;
+  Metrics metrics;
+  std::set<std::string> pending_metrics;
+  std::map<std::string, std::string> labels;
+};
+struct ShardCommit {
+  uint32_t shards_durable = 0;
+  uint32_t world_size = 0;
+  std::optional<Checkpoint> checkpoint;  // once all shards are durable
+};
+struct OpenedUpload {
+  std::string upload_id;
+  std::vector<uint32_t> missing_chunks;
+  uint64_t missing_bytes = 0;
+  std::optional<ShardCommit> result;  // it was committed before: nothing is left to do
+};
+
+struct Resolved {
+  Checkpoint checkpoint;
+  std::string explanation;
+};
+struct RunDetails {
+  Run run;
+  std::vector<Timeline> timelines;
+};
+struct CheckpointDetails {
+  Checkpoint checkpoint;
+  std::vector<Event> events;  // newest first
+};
+struct CheckpointFilter {
+  bool include_removed = false;
+  std::optional<uint64_t> min_step, max_step;
+  uint32_t timeline = 0;  // 0: all
+  bool pinned_only = false;
+  size_t limit = 0;  // 0: all of them
+};
+struct Damage {
+  uint64_t checkpoint_id = 0;
+  uint64_t step = 0;
+  uint32_t rank = 0;
+  std::string entry;
+  std::string text;
+};
+struct VerifyProgress {
+  uint64_t bytes_done = 0, bytes_total = 0, chunks_done = 0;
+  std::vector<Damage> damages;  // since the call before
+};
+struct VerifyResult {
+  uint64_t bytes = 0, chunks = 0;
+  std::vector<Damage> damages;  // all; none: everything is whole
+};
+struct PolicyInForce {
+  Policy policy;
+  bool is_default = true;
+};
+struct PruneResult {
+  RunName run;
+  Policy policy;
+  std::vector<Checkpoint> checkpoints;  // newest first, each with its verdict
+  uint64_t freed_bytes = 0;
+};
+struct PolicyChange {
+  Policy policy;
+  PruneResult result;
+};
+struct DeleteResult {
+  std::vector<Checkpoint> checkpoints;
+  uint64_t freed_bytes = 0;
+};
+struct DeleteRunResult {
+  uint64_t checkpoints = 0;
+  uint64_t freed_bytes = 0;
+};
+
+// ---- The client ----------------------------------------------------------------
+
+// Thread-safe. One channel; cheap to share, not copyable.
+class Client {
+ public:
+  // Does not reach for the daemon yet. INVALID_ARGUMENT: no address.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(ClientOptions options = {});
+
+  // Training: push.
+  absl::StatusOr<OpenedAttempt> OpenAttempt(const RunName& run, const std::string& launch_id,
+                                            uint32_t world_size = 1,
+                                            const std::optional<Policy>& initial_policy = {},
+                                            bool must_exist = false);
+  absl::StatusOr<OpenedUpload> OpenUpload(const ShardOffer& offer);
+  absl::StatusOr<ShardCommit> CommitShard(const std::string& upload_id);
+  absl::Status AbortUpload(const std::string& upload_id);
+  absl::StatusOr<Checkpoint> AttachMetrics(const RunName& run, uint64_t checkpoint_id,
+                                           const Metrics& metrics);
+
+  // Training: resume.
+  absl::StatusOr<ResumeAnswer> Resume(const ResumeQuery& query);
+  absl::Status ReportLoad(const LoadReport& report);
+
+  // Reading.
+  absl::StatusOr<Resolved> Resolve(const RunName& run, const Selector& selector,
+                                   bool include_removed = false);
+  absl::StatusOr<Manifest> GetManifest(uint64_t checkpoint_id, uint32_t rank);
+
+  // Looking. Lists follow the pages.
+  absl::StatusOr<std::vector<Run>> ListRuns(const std::string& project = "",
+                                            const std::string& name_prefix = "");
+  absl::StatusOr<RunDetails> GetRun(const RunName& run);
+  // Newest commit first.
+  absl::StatusOr<std::vector<Checkpoint>> ListCheckpoints(const RunName& run,
+                                                          const CheckpointFilter& filter = {});
+  absl::StatusOr<CheckpointDetails> GetCheckpoint(uint64_t checkpoint_id);
+  // Newest first. checkpoint_id 0: the whole run. limit 0: all.
+  absl::StatusOr<std::vector<Event>> ListEvents(const RunName& run, uint64_t checkpoint_id = 0,
+                                                size_t limit = 0);
+  // Absent: the daemon as a whole; `run.run` empty: one project.
+  absl::StatusOr<Stats> GetStats(const std::optional<RunName>& run = {});
+  // checkpoint_id 0: all of the run. `progress` may be null. No retry once
+  // progress was shown.
+  absl::StatusOr<VerifyResult> Verify(const RunName& run, uint64_t checkpoint_id,
+                                      const std::function<void(const VerifyProgress&)>& progress);
+
+  // Keeping.
+  absl::StatusOr<PolicyInForce> GetPolicy(const std::optional<RunName>& run = {});
+  // No policy: back to the daemon's default.
+  absl::StatusOr<PolicyChange> SetPolicy(const RunName& run, const std::optional<Policy>& policy,
+                                         bool dry_run = false, uint64_t if_version = 0);
+  absl::StatusOr<PruneResult> Prune(const RunName& run, bool dry_run = false);
+  absl::StatusOr<std::vector<PruneResult>> PruneProject(const std::string& project,
+                                                        bool dry_run = false);
+  absl::StatusOr<DeleteResult> DeleteCheckpoints(const RunName& run,
+                                                 const std::vector<uint64_t>& checkpoint_ids,
+                                                 bool dry_run = false);
+  absl::StatusOr<DeleteRunResult> DeleteRun(const RunName& run, bool dry_run = false);
+  absl::StatusOr<Checkpoint> Restore(const RunName& run, uint64_t checkpoint_id);
+  absl::StatusOr<Checkpoint> Pin(const RunName& run, uint64_t checkpoint_id,
+                                 const std::string& name);
+  absl::StatusOr<Checkpoint> Unpin(const RunName& run, uint64_t checkpoint_id,
+                                   const std::string& name);
+  absl::StatusOr<Checkpoint> SetAlias(const RunName& run, const std::string& alias,
+                                      uint64_t checkpoint_id);
+  absl::Status DeleteAlias(const RunName& run, const std::string& alias);
+  absl::StatusOr<Run> Rewind(const RunName& run, uint64_t checkpoint_id);
+
+  // For upload.cc and download.cc.
+  const ClientOptions& options() const { return options_; }  // `address` resolved
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  // `status` as it leaves the library: a broken line becomes UNREACHABLE.
+  absl::Status Translate(const absl::Status& status) const;
+
+ private:
+  explicit Client(ClientOptions options);
+
+  template <typename Request, typename Response>
+  using Method = grpc::Status (v1::Checkpoints::Stub::*)(grpc::ClientContext*, const Request&,
+                                                         Response*);
+  // One unary call with deadline and retries.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request,
+                                absl::Duration deadline);
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request) {
+    return Call(method, request, options_.call_deadline);
+  }
+
+  ClientOptions options_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Checkpoints::Stub> stub_;
+};
+
+}  // namespace ckpt
