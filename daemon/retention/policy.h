@@ -24,7 +24,7 @@ struct Candidate {
   uint64_t bytes = 0;
   ckpt::Metrics metrics;                       // NaN and infinity allowed, never ranked
   std::set<std::string> pending_metrics;       // announced at commit, not yet attached
-  bool damaged = false;                        // takes no slot; kept only by pin, alias, lease
+  bool damaged = false;  // takes no slot; kept only by pin, alias, reference, lease
   bool on_current_line = true;                 // an ancestor-or-self of the current timeline's end
   std::set<std::string> pins;
   std::set<std::string> aliases;
@@ -33,8 +33,9 @@ struct Candidate {
 };
 
 // One verdict a candidate, in the candidates' order. Candidates may come in
-// any order; ids are unique. Properties (tests/unit/daemon/retention):
-//  - the newest whole candidate on the current line is always kept;
+// any order; ids are unique. `policy` has passed CheckPolicy. Properties (tests/unit/daemon/retention):
+//  - the newest whole candidate on the current line is always kept, and where
+//    that line has none, the newest whole one of the run;
 //  - every verdict has at least one reason;
 //  - judging what was kept again removes nothing;
 //  - raising a count, a window or a budget never removes more.
