@@ -201,10 +201,9 @@ TEST(RetentionTable, LateMetrics) {
 TEST(Judge, NamesTheRuleOfEveryReason) {
   using Rule = ckpt::Reason::Rule;
   const auto rules_of = [](const char* policy, const char* history) {
+    const auto verdicts = Judge(ParsePolicy(policy), ParseHistory(history), Noon());
     std::vector<Rule> rules;
-    for (const auto& r : Judge(ParsePolicy(policy), ParseHistory(history), Noon())[0].reasons) {
-      rules.push_back(r.rule);
-    }
+    for (const ckpt::Reason& reason : verdicts[0].reasons) rules.push_back(reason.rule);
     return rules;
   };
 
