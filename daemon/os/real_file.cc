@@ -1,0 +1,132 @@
+#include "daemon/os/real_file.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+
+#include "daemon/os/error.h"
+
+namespace ckptd::os {
+namespace {
+
+// The kernel reads at most its read-ahead window (128 KiB by default) for one
+// POSIX_FADV_WILLNEED, whatever the length.
+constexpr uint64_t kPrefetchStep = 128 << 10;
+
+class RealFile final : public File {
+ public:
+  RealFile(FileDescriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  const std::string& path() const override { return path_; }
+
+  absl::Status Write(uint64_t offset, std::span<const std::byte> bytes) override {
+    while (!bytes.empty()) {
+      const ssize_t n = pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return ErrnoError(errno, "write", path_);
+      }
+      // A short write is followed by one that says why (ENOSPC), or succeeds.
+      if (n == 0) return ErrnoError(EIO, "write", path_);
+      bytes = bytes.subspan(static_cast<size_t>(n));
+      offset += static_cast<uint64_t>(n);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<size_t> Read(uint64_t offset, std::span<std::byte> out) override {
+    size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t n =
+          pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return ErrnoError(errno, "read", path_);
+      }
+      if (n == 0) break;
+      done += static_cast<size_t>(n);
+    }
+    return done;
+  }
+
+  absl::Status SyncData() override {
+    // Also on EINTR not a second time: what the first call lost stays lost.
+    if (fdatasync(fd_.get()) != 0) return ErrnoError(errno, "sync", path_);
+    return absl::OkStatus();
+  }
+
+  absl::Status Truncate(uint64_t size) override {
+    while (ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
+      if (errno != EINTR) return ErrnoError(errno, "truncate", path_);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status PunchHole(uint64_t offset, uint64_t length) override {
+    while (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     static_cast<off_t>(offset), static_cast<off_t>(length)) != 0) {
+      if (errno == EINTR) continue;
+      if (errno != EOPNOTSUPP && errno != ENOSYS) return ErrnoError(errno, "punch", path_);
+      static std::atomic<bool> said = false;
+      if (!said.exchange(true)) {
+        spdlog::warn(
+            "the file system of {} cannot punch holes: space comes back only when a whole pack "
+            "is no longer needed",
+            path_);
+      }
+      break;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<uint64_t> Size() override {
+    struct stat st;
+    if (fstat(fd_.get(), &st) != 0) return ErrnoError(errno, "stat", path_);
+    return static_cast<uint64_t>(st.st_size);
+  }
+
+  absl::StatusOr<uint64_t> AllocatedBytes() override {
+    struct stat st;
+    if (fstat(fd_.get(), &st) != 0) return ErrnoError(errno, "stat", path_);
+    return static_cast<uint64_t>(st.st_blocks) * 512;
+  }
+
+  void Prefetch(uint64_t offset, uint64_t length) override {
+    for (const uint64_t end = offset + length; offset < end; offset += kPrefetchStep) {
+      posix_fadvise(fd_.get(), static_cast<off_t>(offset),
+                    static_cast<off_t>(std::min(kPrefetchStep, end - offset)), POSIX_FADV_WILLNEED);
+    }
+  }
+
+  void DropCache() override { posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED); }
+
+ private:
+  const FileDescriptor fd_;
+  const std::string path_;
+};
+
+}  // namespace
+
+FileDescriptor::~FileDescriptor() {
+  if (fd_ >= 0) close(fd_);
+}
+
+FileDescriptor OpenDescriptor(const std::string& path, int flags, int mode) {
+  int fd;
+  do {
+    fd = open(path.c_str(), flags | O_CLOEXEC, mode);
+  } while (fd < 0 && errno == EINTR);
+  return FileDescriptor(fd);
+}
+
+std::unique_ptr<File> NewRealFile(FileDescriptor fd, std::string path) {
+  return std::make_unique<RealFile>(std::move(fd), std::move(path));
+}
+
+}  // namespace ckptd::os

@@ -1,0 +1,34 @@
+// A file of the kernel, and the descriptor that it owns. Internal to daemon/os.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "daemon/os/file_system.h"
+
+namespace ckptd::os {
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd = -1) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~FileDescriptor();
+
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+// open(2) with O_CLOEXEC, tried again on EINTR; errno is left as it was set.
+FileDescriptor OpenDescriptor(const std::string& path, int flags, int mode = 0640);
+
+std::unique_ptr<File> NewRealFile(FileDescriptor fd, std::string path);
+
+}  // namespace ckptd::os
