@@ -33,7 +33,8 @@ absl::Status ExtendTicket(WriteTxn& txn, int64_t id, absl::Time expires_at);
 // One report a rank; a second of the same rank replaces the first.
 absl::Status InsertReport(WriteTxn& txn, int64_t ticket_id, uint32_t rank, bool ok,
                           const std::string& error, absl::Time now);
-// Checkpoints named by tickets that have neither lapsed nor all reports.
+// The run's checkpoints named by tickets, also of other runs, that have neither
+// lapsed nor all reports.
 absl::StatusOr<std::vector<uint64_t>> ListTicketed(ReadTxn& txn, int64_t run_id, absl::Time now);
 // Earliest end of such a ticket.
 absl::StatusOr<std::optional<absl::Time>> NextTicketEnd(ReadTxn& txn, absl::Time now);

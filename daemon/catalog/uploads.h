@@ -44,6 +44,9 @@ struct NewUpload {
   std::map<std::string, std::string> labels;
 };
 
+// What UploadRow.manifest_digest holds: over the serialized v1.Manifest.
+ckpt::Digest ManifestDigest(const ckpt::Manifest& manifest);
+
 // Of this attempt; committed ones too.
 absl::StatusOr<std::optional<UploadRow>> FindUpload(ReadTxn& txn, int64_t run_id, uint64_t attempt,
                                                     uint64_t step, uint32_t rank);
