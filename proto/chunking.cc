@@ -34,6 +34,10 @@ absl::Status CheckEntry(const Entry& entry, const std::string& field, uint64_t t
     }
     return absl::OkStatus();
   }
+  if (ElementBytes(entry.dtype) == 0) {
+    return Bad(field + ".dtype", fmt::format("entry \"{}\" has an unknown dtype",
+                                             Printable(entry.name)));
+  }
   absl::StatusOr<uint64_t> bytes = TensorBytes(entry.dtype, entry.shape);
   if (!bytes.ok()) {
     return Bad(field + ".shape", fmt::format("entry \"{}\": {}", Printable(entry.name),

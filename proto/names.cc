@@ -54,6 +54,13 @@ size_t Utf8Length(std::string_view text) {
   return length;
 }
 
+// Whether the UTF-8 sequence at the beginning of `text` is a control character:
+// ASCII's, or U+0080 to U+009F, which a terminal obeys as well.
+bool IsControl(std::string_view text) {
+  auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  return byte(0) < 0x20 || byte(0) == 0x7F || (byte(0) == 0xC2 && byte(1) < 0xA0);
+}
+
 bool AllDigits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(),
                                       [](char c) { return c >= '0' && c <= '9'; });
@@ -96,8 +103,7 @@ absl::Status CheckEntryName(std::string_view name) {
   }
   for (size_t i = 0; i < name.size();) {
     size_t length = Utf8Length(name.substr(i));
-    unsigned char c = static_cast<unsigned char>(name[i]);
-    if (length == 0 || c < 0x20 || c == 0x7F) {
+    if (length == 0 || IsControl(name.substr(i))) {
       return BadField("entry name", fmt::format("the entry name \"{}\" holds a control character "
                                                 "or is not UTF-8", Printable(name)),
                       reason::kBadName);
@@ -170,10 +176,10 @@ std::string Printable(std::string_view text, size_t max_bytes) {
   for (size_t i = 0; i < text.size();) {
     if (out.size() >= max_bytes) return out + "...";
     size_t length = Utf8Length(text.substr(i));
-    unsigned char c = static_cast<unsigned char>(text[i]);
-    if (length == 0 || c < 0x20 || c == 0x7F) {
-      out += fmt::format("\\x{:02x}", c);
-      ++i;
+    if (length == 0 || IsControl(text.substr(i))) {
+      for (size_t end = i + std::max<size_t>(length, 1); i < end; ++i) {
+        out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
+      }
     } else {
       out += text.substr(i, length);
       i += length;
