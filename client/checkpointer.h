@@ -62,12 +62,14 @@ struct CheckpointerOptions {
   OnBusy on_busy = OnBusy::kWait;
   size_t queue_length = 1;  // kQueue: at most queue_length + 1 staging buffers
   int hash_threads = 2;
+  int copy_threads = 2;  // into the staging buffer, while the caller waits
 
   // After every push, from the background thread. May be null. Must not call
   // Save, Flush or Close.
   std::function<void(const SaveResult&)> on_result;
   // An error that nobody would hear of otherwise: the destructor found it
-  // unreported. Null: one line on standard error.
+  // unreported, or the report of a good load did not get through. Null: one
+  // line on standard error.
   std::function<void(const absl::Status&)> on_lost_error;
 };
 
@@ -91,7 +93,7 @@ class Checkpointer {
  public:
   // Opens an attempt. Fails as Client::OpenAttempt does.
   static absl::StatusOr<std::unique_ptr<Checkpointer>> Open(CheckpointerOptions options);
-  // Flushes; an error that no Flush, Save or LastError reported goes to
+  // Flushes; an error that no Flush or Save reported goes to
   // on_lost_error.
   ~Checkpointer();
   Checkpointer(const Checkpointer&) = delete;
@@ -124,8 +126,9 @@ class Checkpointer {
   absl::Status FlushFor(absl::Duration timeout);
   // The newest push's error, reported or not; OK when it succeeded.
   absl::Status LastError() const;
-  // Stops what is under way; saves that were not durable are lost, and their
-  // results say CANCELLED. Flush and destruction are quick then.
+  // Stops what is under way, for good; saves that were not durable are lost and
+  // their results say CANCELLED, as does every later Save. Flush and
+  // destruction are quick then.
   void CancelPushes();
 
   const Attempt& attempt() const { return attempt_; }
@@ -144,13 +147,16 @@ class Checkpointer {
   };
 
   Checkpointer(CheckpointerOptions options, std::unique_ptr<Client> client, OpenedAttempt opened);
+  // Saves that hold a staging buffer.
   size_t busy() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return jobs_.size() + (pushing_ ? 1 : 0) + staging_;
   }
   std::unique_ptr<Staging> TakeStaging() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TakeUnreported() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status FlushUntil(absl::Time deadline);
   void PushLoop();
   SaveResult PushJob(Job& job);
+  void ReportLost(const absl::Status& status);
 
   const CheckpointerOptions options_;
   const std::unique_ptr<Client> client_;

@@ -19,6 +19,7 @@
 
 #include "ckpt/v1/service.grpc.pb.h"
 #include "client/retry.h"
+#include "client/transfer.h"
 #include "proto/model.h"
 #include "proto/status.h"
 
@@ -76,6 +77,11 @@ struct ShardOffer {
   Metrics metrics;
   std::set<std::string> pending_metrics;
   std::map<std::string, std::string> labels;
+};
+// For the calls of a push.
+struct TryOptions {
+  Cancel* cancel = nullptr;
+  bool retry = true;  // false: one try; the caller's loop knows better
 };
 struct ShardCommit {
   uint32_t shards_durable = 0;
@@ -159,8 +165,9 @@ class Client {
                                             uint32_t world_size = 1,
                                             const std::optional<Policy>& initial_policy = {},
                                             bool must_exist = false);
-  absl::StatusOr<OpenedUpload> OpenUpload(const ShardOffer& offer);
-  absl::StatusOr<ShardCommit> CommitShard(const std::string& upload_id);
+  absl::StatusOr<OpenedUpload> OpenUpload(const ShardOffer& offer, const TryOptions& tries = {});
+  absl::StatusOr<ShardCommit> CommitShard(const std::string& upload_id,
+                                          const TryOptions& tries = {});
   absl::Status AbortUpload(const std::string& upload_id);
   absl::StatusOr<Checkpoint> AttachMetrics(const RunName& run, uint64_t checkpoint_id,
                                            const Metrics& metrics);
@@ -217,7 +224,8 @@ class Client {
   // For upload.cc and download.cc.
   const ClientOptions& options() const { return options_; }  // `address` resolved
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
-  // `status` as it leaves the library: a broken line becomes UNREACHABLE.
+  // `status` as it leaves the library: a broken line becomes UNREACHABLE, a
+  // peer that is no ckptd is named.
   absl::Status Translate(const absl::Status& status) const;
 
  private:
@@ -226,10 +234,10 @@ class Client {
   template <typename Request, typename Response>
   using Method = grpc::Status (v1::Checkpoints::Stub::*)(grpc::ClientContext*, const Request&,
                                                          Response*);
-  // One unary call with deadline and retries.
+  // One unary call with deadline and retries (client/call.h).
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request,
-                                absl::Duration deadline);
+                                absl::Duration deadline, const TryOptions& tries = {});
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request) {
     return Call(method, request, options_.call_deadline);

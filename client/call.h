@@ -1,0 +1,31 @@
+// Inside the library: how Client makes a unary call.
+#pragma once
+
+#include <chrono>
+
+#include "client/client.h"
+
+namespace ckpt {
+
+template <typename Request, typename Response>
+absl::StatusOr<Response> Client::Call(Method<Request, Response> method, const Request& request,
+                                      absl::Duration deadline, const TryOptions& tries) {
+  Retry retry(options_.retry, options_.world, tries.cancel);
+  while (true) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+    Cancel::Scope scope(tries.cancel, [&context] { context.TryCancel(); });
+    Response response;
+    const grpc::Status called = (*stub_.*method)(&context, request, &response);
+    if (called.ok()) return response;
+    if (tries.cancel != nullptr && tries.cancel->requested()) {
+      return absl::CancelledError("cancelled");
+    }
+    const absl::Status status = FromGrpc(called);
+    // Whoever makes its own tries needs the status as it came.
+    if (!tries.retry) return status;
+    if (!retry.Again(status)) return Translate(status);
+  }
+}
+
+}  // namespace ckpt

@@ -1,0 +1,70 @@
+#include "client/retry.h"
+
+#include <algorithm>
+#include <random>
+
+#include <absl/time/clock.h>
+
+namespace ckpt {
+
+RetryWorld RetryWorld::Real() {
+  return {
+      .now = [] { return absl::Now(); },
+      .sleep =
+          [](absl::Duration duration, const Cancel* cancel) {
+            if (cancel != nullptr) {
+              cancel->WaitFor(duration);
+            } else {
+              absl::SleepFor(duration);
+            }
+          },
+      .uniform =
+          [] {
+            thread_local std::mt19937_64 generator(std::random_device{}());
+            return std::uniform_real_distribution<double>(0, 1)(generator);
+          },
+  };
+}
+
+bool IsRetryable(const absl::Status& status) {
+  const std::string why = ReasonOf(status);
+  if (why == reason::kDraining) return true;
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+      return true;
+    // The daemon gives every failure of its own a reason: without one these
+    // come from a line that broke in mid-call.
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kUnknown:
+    case absl::StatusCode::kAborted:
+      return why.empty();
+    default:
+      return false;
+  }
+}
+
+Retry::Retry(RetryOptions options, const RetryWorld& world, const Cancel* cancel)
+    : options_(options), world_(world), cancel_(cancel), ceiling_(options.initial_backoff) {}
+
+bool Retry::Again(const absl::Status& status) { return IsRetryable(status) && AgainAnyway(); }
+
+bool Retry::AgainAnyway() {
+  ++tries_;
+  if (cancel_ != nullptr && cancel_->requested()) return false;
+  const absl::Time now = world_.now();
+  if (window_ends_ == absl::InfiniteFuture()) window_ends_ = now + options_.window;
+  if (now >= window_ends_) return false;
+  const absl::Duration wait = std::min(ceiling_ * world_.uniform(), window_ends_ - now);
+  ceiling_ = std::min(ceiling_ * 2, options_.max_backoff);
+  world_.sleep(wait, cancel_);
+  return cancel_ == nullptr || !cancel_->requested();
+}
+
+void Retry::Progressed() {
+  window_ends_ = absl::InfiniteFuture();
+  ceiling_ = options_.initial_backoff;
+}
+
+}  // namespace ckpt
