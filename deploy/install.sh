@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs what ckptd needs on Debian 12, with apt and nothing else.
 #
-#   deploy/install.sh run     what the built binaries need to run
-#   deploy/install.sh build   what it takes to compile them (includes run)
+#   deploy/install.sh daemon  what ckptd and ckptctl need to run
+#   deploy/install.sh run     that, and what the trainers need (LibTorch)
+#   deploy/install.sh core    what it takes to compile ckptd and ckptctl
+#   deploy/install.sh build   what it takes to compile everything
 #   deploy/install.sh test    what the tests need beside build
 #   deploy/install.sh bench   what the benchmark needs beside build
 #   deploy/install.sh all     build, test and bench
@@ -13,21 +15,20 @@
 # installation failed, 2 wrong use.
 set -euo pipefail
 
-run_packages=(
+daemon_packages=(
   libgrpc++1.51 libprotobuf32 libabsl20220623 libssl3 # the wire
   libsqlite3-0                                        # the catalog
-  libfmt9 libspdlog1.10 libsystemd0
-  libzstd1 zlib1g
+  libfmt9 libspdlog1.10 libsystemd0 zlib1g
 )
-trainer_packages=(libtorch1.13)
-
-build_packages=(
+run_packages=("${daemon_packages[@]}" libtorch1.13)
+core_packages=(
+  "${daemon_packages[@]}"
   g++ cmake ninja-build ccache pkg-config git
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libabsl-dev libssl-dev libsqlite3-dev librust-blake3-dev
-  libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libsystemd-dev
-  libzstd-dev zlib1g-dev libtorch-dev
+  libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libsystemd-dev zlib1g-dev
 )
+build_packages=("${core_packages[@]}" libtorch1.13 libtorch-dev)
 test_packages=(libgtest-dev libgmock-dev python3 python3-torch python3-numpy)
 bench_packages=(fio)
 
@@ -45,13 +46,13 @@ usage() {
 wanted=()
 for part in "$@"; do
   case $part in
-    run) wanted+=("${run_packages[@]}" "${trainer_packages[@]}") ;;
-    daemon) wanted+=("${run_packages[@]}") ;;
-    build) wanted+=("${run_packages[@]}" "${trainer_packages[@]}" "${build_packages[@]}") ;;
+    daemon) wanted+=("${daemon_packages[@]}") ;;
+    run) wanted+=("${run_packages[@]}") ;;
+    core) wanted+=("${core_packages[@]}") ;;
+    build) wanted+=("${build_packages[@]}") ;;
     test) wanted+=("${test_packages[@]}") ;;
     bench) wanted+=("${bench_packages[@]}") ;;
-    all) wanted+=("${run_packages[@]}" "${trainer_packages[@]}" "${build_packages[@]}"
-      "${test_packages[@]}" "${bench_packages[@]}") ;;
+    all) wanted+=("${build_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
     *) usage ;;
   esac
 done
