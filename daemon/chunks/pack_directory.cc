@@ -89,7 +89,8 @@ absl::StatusOr<std::vector<PackId>> PackDirectory::List() {
 void PackDirectory::Measure(PackId id, os::File& file) {
   const absl::StatusOr<uint64_t> bytes = file.AllocatedBytes();
   if (!bytes.ok()) {
-    spdlog::warn("space of pack {:016x} is not known: {}", id, bytes.status().ToString());
+    spdlog::warn("space of pack {:016x} is not known: {}", id,
+                 std::string(bytes.status().message()));
     return;
   }
   absl::MutexLock lock(&mutex_);

@@ -22,7 +22,7 @@ absl::StatusOr<std::unique_ptr<FilePackWriter>> FilePackWriter::Create(PackDirec
   }
   if (!written.ok()) {
     if (absl::Status removed = packs->Remove(id); !removed.ok()) {
-      spdlog::warn("an empty pack remains: {}", removed.ToString());
+      spdlog::warn("an empty pack remains: {}", std::string(removed.message()));
     }
     return written;
   }
@@ -134,7 +134,7 @@ absl::Status FilePackWriter::Die(const absl::Status& status) {
   absl::MutexLock lock(&mutex_);
   if (dead_.ok()) {
     dead_ = ckpt::Annotate(status, fmt::format("pack {:016x} is abandoned", id_));
-    spdlog::error("{}", dead_.ToString());
+    spdlog::error("{}", std::string(dead_.message()));
   }
   return dead_;
 }
