@@ -17,7 +17,7 @@ def number(x):
         return "NAN"
     if math.isinf(x):
         return "INFINITY" if x > 0 else "-INFINITY"
-    return float(x).hex()
+    return repr(float(x))
 
 
 def numbers(xs):
