@@ -90,6 +90,22 @@ absl::StatusOr<Manifest> FromProto(const v1::Manifest& message) {
   return manifest;
 }
 
+std::string SerializeNote(const UploadNote& note) {
+  v1::OpenUploadRequest message;
+  *message.mutable_run() = ToProto(note.run);
+  message.set_attempt(note.attempt);
+  message.set_step(note.step);
+  message.set_rank(note.rank);
+  *message.mutable_manifest() = ToProto(*note.manifest);
+  for (const auto& [name, value] : note.metrics) {
+    v1::Metric& metric = *message.add_metrics();
+    metric.set_name(name);
+    metric.set_value(value);
+  }
+  message.mutable_labels()->insert(note.labels.begin(), note.labels.end());
+  return message.SerializeAsString();
+}
+
 // ---- Policy ------------------------------------------------------------------
 
 v1::Policy ToProto(const Policy& policy) {

@@ -41,6 +41,19 @@ Event FromProto(const v1::Event& message);
 v1::GetStatsResponse ToProto(const Stats& stats);
 Stats FromProto(const v1::GetStatsResponse& message);
 
+// What a pack was written for, kept in the pack itself: a serialized
+// ckpt.v1.OpenUploadRequest.
+struct UploadNote {
+  RunName run;
+  uint64_t attempt = 0;
+  uint64_t step = 0;
+  uint32_t rank = 0;
+  const Manifest* manifest = nullptr;
+  Metrics metrics;
+  std::map<std::string, std::string> labels;
+};
+std::string SerializeNote(const UploadNote& note);
+
 google::protobuf::Timestamp ToProto(absl::Time time);
 absl::Time FromProto(const google::protobuf::Timestamp& message);
 google::protobuf::Duration ToProto(absl::Duration duration);

@@ -1,0 +1,40 @@
+// ckptd's settings: flags over environment (CKPTD_*) over a TOML or INI file
+// over defaults that need no configuration at all.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <absl/time/time.h>
+
+#include "proto/model.h"
+#include "proto/status.h"
+
+namespace ckptd {
+
+struct Config {
+  std::string config_file;
+  std::string data_dir;
+  std::vector<std::string> listen;  // host:port or unix:PATH
+  std::string log_level = "info";
+  uint64_t keep_free_bytes = 64ull << 20;
+  absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration ticket_ttl = absl::Minutes(10);
+  absl::Duration prune_interval = absl::Seconds(30);
+  bool allow_remote = false;  // listen beyond loopback although nothing is encrypted
+  ckpt::Policy default_policy;
+
+  // Set instead of everything else: print `text` and end with `exit_code`
+  // (--help, --version, or a mistake in the settings).
+  bool stop = false;
+  int exit_code = 0;
+  std::string text;
+};
+
+// Reads arguments, environment and file. A mistake is one sentence in `text`.
+Config LoadConfig(int argc, const char* const* argv);
+
+// The file again, for SIGHUP: only log level and default policy are taken.
+absl::StatusOr<Config> ReloadConfig(int argc, const char* const* argv);
+
+}  // namespace ckptd

@@ -1,0 +1,106 @@
+// ckptd: reads the settings, opens the store, serves, drains.
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/config.h"
+#include "daemon/os/clock.h"
+#include "daemon/os/file_system.h"
+#include "daemon/server.h"
+#include "daemon/store/store.h"
+#include "proto/status.h"
+
+namespace {
+
+// The signals that main waits for. Blocked before any thread starts, so that
+// no thread of gRPC's takes one.
+sigset_t HandledSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  return signals;
+}
+
+int Fail(const absl::Status& status) {
+  spdlog::error("{}", std::string(status.message()));
+  return 1;
+}
+
+void Reload(int argc, char** argv, ckptd::Store& store) {
+  auto config = ckptd::ReloadConfig(argc, argv);
+  if (!config.ok()) {
+    spdlog::error("the configuration was not reloaded: {}",
+                  std::string(config.status().message()));
+    return;
+  }
+  spdlog::set_level(spdlog::level::from_str(config->log_level));
+  store.SetDefaultPolicy(config->default_policy);
+  spdlog::info("configuration reloaded: log level {}, default policy {}", config->log_level,
+               ckpt::ToString(config->default_policy));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ckptd::Config config = ckptd::LoadConfig(argc, argv);
+  if (config.stop) {
+    std::fputs(config.text.c_str(), config.exit_code == 0 ? stdout : stderr);
+    return config.exit_code;
+  }
+  // Logs go to stderr, one line an event; journald or a container keeps them.
+  spdlog::set_default_logger(spdlog::stderr_color_mt("ckptd"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%-5l%$ %v", spdlog::pattern_time_type::utc);
+  spdlog::set_level(spdlog::level::from_str(config.log_level));
+
+  sigset_t signals = HandledSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  std::unique_ptr<ckptd::os::FileSystem> fs = ckptd::os::NewRealFileSystem();
+  ckptd::os::RealClock clock;
+  ckptd::StoreOptions options;
+  options.data_dir = config.data_dir;
+  options.version = CKPTD_VERSION;
+  options.default_policy = config.default_policy;
+  options.keep_free_bytes = config.keep_free_bytes;
+  options.ticket_ttl = config.ticket_ttl;
+  options.prune_interval = config.prune_interval;
+  auto store = ckptd::Store::Open(options, fs.get(), &clock);
+  if (!store.ok()) return Fail(store.status());
+
+  auto server = ckptd::Server::Start(config, store->get());
+  if (!server.ok()) return Fail(server.status());
+  for (const std::string& address : (*server)->addresses()) {
+    spdlog::info("ckptd {} serves {} on {}", CKPTD_VERSION, config.data_dir, address);
+  }
+  spdlog::info("default policy: {}", ckpt::ToString(config.default_policy));
+  sd_notify(0, "READY=1");
+
+  for (;;) {
+    int received = 0;
+    sigwait(&signals, &received);
+    if (received == SIGHUP) {
+      sd_notify(0, "RELOADING=1");
+      Reload(argc, argv, **store);
+      sd_notify(0, "READY=1");
+      continue;
+    }
+    spdlog::info("{} received: draining for up to {}", strsignal(received),
+                 absl::FormatDuration(config.drain_timeout));
+    break;
+  }
+  sd_notify(0, "STOPPING=1");
+  (*server)->Drain(config.drain_timeout);
+  server->reset();
+  store->reset();
+  spdlog::info("stopped");
+  return 0;
+}

@@ -1,0 +1,155 @@
+// PushChunks and FetchChunks: chunk frames as byte buffers.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/rpc/service.h"
+#include "proto/chunk_frame.h"
+#include "proto/chunking.h"
+#include "proto/limits.h"
+#include "proto/names.h"
+
+namespace ckptd {
+namespace {
+
+namespace v1 = ckpt::v1;
+
+// Chunks that the kernel is told of ahead of the one being read.
+constexpr size_t kReadAheadChunks = 8;
+
+absl::Status BadFrame(const std::string& text) {
+  return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame, text);
+}
+
+absl::Status ReceiveChunks(Store& store, ReadStream& stream, v1::PushChunksResponse& totals) {
+  std::shared_ptr<Upload> upload;
+  grpc::ByteBuffer buffer;
+  while (stream.Read(&buffer)) {
+    ASSIGN_OR_RETURN(ckpt::ChunkFrame frame, ckpt::DecodeFrame(buffer));
+    buffer.Clear();
+    if (upload == nullptr) {
+      ASSIGN_OR_RETURN(upload, store.FindUpload(frame.upload_id));
+    }
+    if (frame.end) return absl::OkStatus();
+    std::vector<std::span<const std::byte>> parts;
+    parts.reserve(frame.data.size());
+    for (const grpc::Slice& slice : frame.data) {
+      parts.push_back({reinterpret_cast<const std::byte*>(slice.begin()), slice.size()});
+    }
+    absl::Status appended = upload->Append(frame.chunk_index, parts);
+    if (!appended.ok()) {
+      if (upload->dead()) store.AbandonPack(upload);
+      return appended;
+    }
+    totals.set_chunks(totals.chunks() + 1);
+    totals.set_bytes(totals.bytes() + frame.data_bytes());
+  }
+  return absl::CancelledError("the stream broke off before its end was said");
+}
+
+// Which chunks the request asks for, ascending, each once.
+absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest& request,
+                                                   const ckpt::Manifest& manifest) {
+  std::vector<uint32_t> indices;
+  std::vector<uint64_t> offsets = ckpt::ChunkOffsets(manifest);
+  auto add = [&](uint64_t begin, uint64_t end) {
+    ckpt::ChunkSpan span = ckpt::ChunksOf(offsets, begin, end);
+    for (uint32_t i = span.first; i < span.last; ++i) indices.push_back(i);
+  };
+  auto find = [&](const std::string& name) -> absl::StatusOr<const ckpt::Entry*> {
+    if (const ckpt::Entry* entry = manifest.Find(name)) return entry;
+    return ckpt::MakeError(absl::StatusCode::kNotFound, ckpt::reason::kEntryNotFound,
+                           fmt::format("checkpoint {} rank {} has no entry \"{}\"",
+                                       request.checkpoint_id(), request.rank(),
+                                       ckpt::Printable(name)));
+  };
+  for (uint32_t index : request.chunks()) {
+    if (index >= manifest.chunks.size()) {
+      return ckpt::BadField("chunks", fmt::format("chunk {} does not exist: the shard has {}",
+                                                  index, manifest.chunks.size()));
+    }
+    indices.push_back(index);
+  }
+  for (const std::string& name : request.entries()) {
+    ASSIGN_OR_RETURN(const ckpt::Entry* entry, find(name));
+    add(entry->offset, entry->offset + entry->length);
+  }
+  if (request.has_range()) {
+    const v1::EntryRange& range = request.range();
+    ASSIGN_OR_RETURN(const ckpt::Entry* entry, find(range.entry()));
+    if (range.offset() > entry->length || range.length() > entry->length - range.offset()) {
+      return ckpt::BadField("range", fmt::format("bytes {}+{} lie outside entry \"{}\", which has "
+                                                 "{}", range.offset(), range.length(),
+                                                 ckpt::Printable(range.entry()), entry->length));
+    }
+    add(entry->offset + range.offset(), entry->offset + range.offset() + range.length());
+  }
+  if (request.chunks().empty() && request.entries().empty() && !request.has_range()) {
+    add(0, offsets.back());
+  }
+  std::sort(indices.begin(), indices.end());
+  indices.erase(std::unique(indices.begin(), indices.end()), indices.end());
+  return indices;
+}
+
+absl::Status SendChunks(Store& store, WriteStream& stream, const v1::FetchChunksRequest& request) {
+  ASSIGN_OR_RETURN(auto reader, store.OpenReader(request.checkpoint_id(), request.rank()));
+  ASSIGN_OR_RETURN(std::vector<uint32_t> indices, SelectChunks(request, reader->manifest()));
+  for (size_t i = 0; i < indices.size(); ++i) {
+    if (i % kReadAheadChunks == 0) {
+      size_t end = std::min(indices.size(), i + 2 * kReadAheadChunks);
+      reader->Prefetch(std::span(indices).subspan(i, end - i));
+    }
+    uint32_t length = reader->manifest().chunks[indices[i]].length;
+    // Read straight into the memory that gRPC sends and then frees.
+    grpc::Slice slice(length);
+    auto* bytes = reinterpret_cast<std::byte*>(const_cast<uint8_t*>(slice.begin()));
+    RETURN_IF_ERROR(reader->Read(indices[i], {bytes, length}));
+    ckpt::ChunkFrame frame;
+    frame.chunk_index = indices[i];
+    frame.data.push_back(std::move(slice));
+    if (!stream.Write(ckpt::EncodeFrame(frame))) return absl::CancelledError("the client is gone");
+  }
+  ckpt::ChunkFrame end;
+  end.end = true;
+  if (!stream.Write(ckpt::EncodeFrame(end))) return absl::CancelledError("the client is gone");
+  return absl::OkStatus();
+}
+
+void LogEnd(const char* call, const absl::Status& status) {
+  if (status.ok() || absl::IsCancelled(status)) return;
+  spdlog::warn("{} refused: {} ({})", call, std::string(status.message()),
+               ckpt::ReasonOf(status));
+}
+
+}  // namespace
+
+grpc::ServerReadReactor<grpc::ByteBuffer>* CheckpointsService::PushChunks(
+    grpc::CallbackServerContext*, grpc::ByteBuffer* response) {
+  auto body = [this, response](ReadStream& stream) -> absl::Status {
+    v1::PushChunksResponse totals;
+    absl::Status status = ReceiveChunks(*store_, stream, totals);
+    LogEnd("PushChunks", status);
+    bool own_buffer;
+    grpc::SerializationTraits<v1::PushChunksResponse>::Serialize(totals, response, &own_buffer);
+    return status;
+  };
+  return new ReadStream(&threads_, std::move(body));
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::FetchChunks(
+    grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
+  auto parsed = std::make_shared<v1::FetchChunksRequest>();
+  grpc::ByteBuffer copy = *request;
+  bool ok = grpc::SerializationTraits<v1::FetchChunksRequest>::Deserialize(&copy, parsed.get()).ok();
+  auto body = [this, parsed, ok](WriteStream& stream) -> absl::Status {
+    if (!ok) return BadFrame("the request is no FetchChunksRequest");
+    absl::Status status = SendChunks(*store_, stream, *parsed);
+    LogEnd("FetchChunks", status);
+    return status;
+  };
+  return new WriteStream(&threads_, std::move(body));
+}
+
+}  // namespace ckptd

@@ -1,0 +1,107 @@
+#include "daemon/server.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include <absl/strings/numbers.h>
+
+#include <fmt/format.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <spdlog/spdlog.h>
+
+#include "proto/channel.h"
+#include "proto/names.h"
+
+namespace ckptd {
+namespace {
+
+bool IsLoopback(const std::string& address) {
+  return address.starts_with("unix:") || address.starts_with("localhost:") ||
+         address.starts_with("127.") || address.starts_with("[::1]:");
+}
+
+absl::Status CheckAddress(const std::string& address, bool allow_remote) {
+  if (address.starts_with("unix:")) {
+    if (address.size() > 5 && address.size() - 5 < sizeof(sockaddr_un::sun_path)) {
+      return absl::OkStatus();
+    }
+    return ckpt::BadField("listen", fmt::format("\"{}\" is no address: the path of a Unix socket "
+                                                "has 1 to {} bytes", ckpt::Printable(address),
+                                                sizeof(sockaddr_un::sun_path) - 1));
+  }
+  size_t colon = address.rfind(':');
+  int port = -1;
+  bool good = colon != std::string::npos && colon > 0 &&
+              absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 0 && port <= 65535;
+  if (!good) {
+    return ckpt::BadField("listen", fmt::format("\"{}\" is no address to listen on: write host:port "
+                                                "or unix:PATH", ckpt::Printable(address)));
+  }
+  if (!IsLoopback(address) && !allow_remote) {
+    return ckpt::BadField("listen", fmt::format("{} can be reached from other machines, and "
+                                                "nothing is encrypted or authenticated: listen on "
+                                                "127.0.0.1, or pass --allow-remote on a network "
+                                                "you trust", address));
+  }
+  return absl::OkStatus();
+}
+
+// Removes a Unix socket that nobody listens on any more; a dead daemon leaves
+// one behind, and binding over it fails.
+void RemoveStaleSocket(const std::string& path) {
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+  int connected = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address));
+  if (connected != 0 && errno == ECONNREFUSED) unlink(path.c_str());
+  close(fd);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Store* store) {
+  std::unique_ptr<Server> server(new Server(store));
+  for (const std::string& address : config.listen) {
+    RETURN_IF_ERROR(CheckAddress(address, config.allow_remote));
+  }
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  ckpt::TuneServer(builder);
+  std::vector<int> ports(config.listen.size());
+  for (size_t i = 0; i < config.listen.size(); ++i) {
+    if (config.listen[i].starts_with("unix:")) RemoveStaleSocket(config.listen[i].substr(5));
+    builder.AddListeningPort(config.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  builder.RegisterService(&server->service_);
+  server->server_ = builder.BuildAndStart();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const std::string& address = config.listen[i];
+    bool unix_socket = address.starts_with("unix:");
+    if (server->server_ == nullptr || (ports[i] == 0 && !unix_socket)) {
+      return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kUnreachable,
+                             fmt::format("cannot listen on {}: is another process using it, or is "
+                                         "it not an address of this machine?", address));
+    }
+    server->addresses_.push_back(
+        unix_socket ? address
+                    : fmt::format("{}:{}", address.substr(0, address.rfind(':')), ports[i]));
+    if (!IsLoopback(address)) {
+      spdlog::warn("{} is open to the network without encryption or authentication", address);
+    }
+  }
+  return server;
+}
+
+void Server::Drain(absl::Duration timeout) {
+  server_->GetHealthCheckService()->SetServingStatus(false);
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + timeout));
+}
+
+}  // namespace ckptd

@@ -1,0 +1,39 @@
+// The gRPC server around a store: listeners, health, reflection, drain.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <absl/time/time.h>
+#include <grpcpp/server.h>
+
+#include "daemon/config.h"
+#include "daemon/rpc/service.h"
+#include "daemon/store/store.h"
+#include "proto/status.h"
+
+namespace ckptd {
+
+class Server {
+ public:
+  // Binds every address, or none: UNAVAILABLE names the one that failed.
+  // INVALID_ARGUMENT for an address that is not loopback, without allow_remote.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config, Store* store);
+
+  // The addresses, with the ports that were chosen for port 0.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+
+  // Health says NOT_SERVING, no new call is taken, those under way may finish
+  // within `timeout`; then they are cancelled.
+  void Drain(absl::Duration timeout);
+
+ private:
+  explicit Server(Store* store) : service_(store) {}
+
+  CheckpointsService service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::vector<std::string> addresses_;
+};
+
+}  // namespace ckptd

@@ -1,0 +1,22 @@
+// The store's errors, named after what went wrong.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "proto/model.h"
+#include "proto/status.h"
+
+namespace ckptd {
+
+absl::Status RunNotFound(const ckpt::RunName& run);
+absl::Status AttemptNotFound(const ckpt::RunName& run, uint64_t attempt);
+absl::Status AttemptFenced(const ckpt::RunName& run, uint64_t attempt, uint64_t newest);
+absl::Status UploadNotFound(std::string_view upload_id);
+absl::Status CheckpointNotFound(uint64_t id);
+absl::Status CheckpointRemoved(const ckpt::Checkpoint& checkpoint);
+absl::Status StepContentDiffers(const ckpt::RunName& run, uint64_t step, uint32_t rank);
+absl::Status NoSpace(uint64_t needed, uint64_t free);
+absl::Status SelectorMatchesNothing(const ckpt::RunName& run, const ckpt::Selector& selector);
+
+}  // namespace ckptd

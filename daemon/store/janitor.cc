@@ -1,0 +1,83 @@
+#include "daemon/store/janitor.h"
+
+#include <string>
+#include <vector>
+
+#include <spdlog/spdlog.h>
+
+namespace ckptd {
+
+Janitor::Janitor(Work work, std::function<absl::Time()> now, absl::Duration interval)
+    : work_(std::move(work)), now_(std::move(now)), interval_(interval) {}
+
+Janitor::~Janitor() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Janitor::Start() {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+void Janitor::Wake() {
+  absl::MutexLock lock(&mutex_);
+  awake_ = true;
+}
+
+void Janitor::JudgeAt(int64_t run_id, absl::Time when) {
+  absl::MutexLock lock(&mutex_);
+  auto [it, inserted] = due_.emplace(run_id, when);
+  if (!inserted && when < it->second) it->second = when;
+}
+
+void Janitor::Reclaim() {
+  for (;;) {
+    absl::StatusOr<bool> more = work_.reclaim();
+    if (!more.ok()) {
+      spdlog::warn("giving space back failed, will be tried again: {}",
+                   std::string(more.status().message()));
+      return;
+    }
+    if (!*more) return;
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) return;
+  }
+}
+
+void Janitor::Loop() {
+  for (;;) {
+    std::vector<int64_t> due;
+    {
+      absl::MutexLock lock(&mutex_);
+      auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return awake_ || stopping_; };
+      mutex_.AwaitWithTimeout(absl::Condition(&ready), interval_);
+      if (stopping_) return;
+      awake_ = false;
+      absl::Time now = now_();
+      for (auto it = due_.begin(); it != due_.end();) {
+        if (it->second <= now) {
+          due.push_back(it->first);
+          it = due_.erase(it);
+        } else {
+          ++it;
+        }
+      }
+    }
+    for (int64_t run_id : due) {
+      if (absl::Status status = work_.judge(run_id); !status.ok()) {
+        spdlog::warn("judging run {} failed, will be tried again: {}", run_id,
+                     std::string(status.message()));
+        JudgeAt(run_id, now_() + interval_);
+      }
+    }
+    if (absl::Status status = work_.drop_uploads(); !status.ok()) {
+      spdlog::warn("dropping unfinished uploads failed: {}", std::string(status.message()));
+    }
+    Reclaim();
+  }
+}
+
+}  // namespace ckptd

@@ -1,0 +1,347 @@
+// Attempts, uploads and the commit.
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/catalog/checkpoints.h"
+#include "daemon/catalog/chunks.h"
+#include "daemon/catalog/uploads.h"
+#include "daemon/os/file_system.h"
+#include "daemon/store/errors.h"
+#include "daemon/store/store.h"
+#include "proto/convert.h"
+
+namespace ckptd {
+namespace {
+
+using ckpt::Digest;
+
+std::vector<Digest> UniqueDigests(const ckpt::Manifest& manifest) {
+  std::vector<Digest> digests;
+  std::unordered_set<Digest> seen;
+  for (const ckpt::Chunk& chunk : manifest.chunks) {
+    if (seen.insert(chunk.digest).second) digests.push_back(chunk.digest);
+  }
+  return digests;
+}
+
+std::string StepName(const catalog::UploadRow& row, const ckpt::RunName& run) {
+  return fmt::format("{}@{} rank {} of {}", run.ToString(), row.step, row.rank, row.world_size);
+}
+
+}  // namespace
+
+absl::StatusOr<Store::OpenedAttempt> Store::OpenAttempt(
+    const ckpt::RunName& name, const std::string& launch_id, uint32_t world_size,
+    const std::optional<ckpt::Policy>& initial_policy, bool must_exist) {
+  absl::Time now = clock_->Now();
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  OpenedAttempt opened;
+  ASSIGN_OR_RETURN(auto run, catalog::FindRun(*txn, name));
+  if (!run || run->deleted) {
+    if (must_exist) return RunNotFound(name);
+    ASSIGN_OR_RETURN(run, catalog::CreateRun(*txn, name, initial_policy, now));
+    opened.run_created = true;
+  }
+  ASSIGN_OR_RETURN(auto attempt, catalog::FindAttemptByLaunch(*txn, run->id, launch_id));
+  if (attempt && attempt->world_size != world_size) {
+    return ckpt::MakeError(
+        absl::StatusCode::kFailedPrecondition, ckpt::reason::kWorldSizeDiffers,
+        fmt::format("launch {} of run {} was opened with world size {}, not {}; all ranks of one "
+                    "launch must agree", launch_id, name.ToString(), attempt->world_size,
+                    world_size));
+  }
+  if (!attempt) {
+    ASSIGN_OR_RETURN(attempt, catalog::InsertAttempt(*txn, run->id, launch_id, world_size, now));
+    RETURN_IF_ERROR(AddEvent(*txn, run->id, ckpt::Event::Kind::kAttempt, 0, 0,
+                             fmt::format("attempt {} opened, world size {}", attempt->number,
+                                         world_size)));
+    run->newest_attempt = attempt->number;
+  }
+  opened.attempt = {attempt->number, attempt->launch_id, attempt->world_size,
+                    attempt->timeline != 0 ? attempt->timeline : run->current_timeline,
+                    attempt->opened_at, attempt->resumed_from};
+  ASSIGN_OR_RETURN(opened.run, DescribeRun(*txn, *run));
+  RETURN_IF_ERROR(txn->Commit());
+  return opened;
+}
+
+absl::Status Store::CheckSpace(uint64_t missing_bytes, size_t missing_chunks) {
+  ASSIGN_OR_RETURN(Usage usage, chunks_->GetUsage());
+  // Each chunk's record has a header and is rounded up to blocks.
+  uint64_t needed = missing_bytes + missing_chunks * 2 * os::kBlockBytes;
+  uint64_t reserved = options_.keep_free_bytes;
+  {
+    absl::MutexLock lock(&uploads_mutex_);
+    for (const auto& [row, upload] : uploads_) reserved += upload->missing_bytes();
+  }
+  uint64_t free = usage.free_bytes > reserved ? usage.free_bytes - reserved : 0;
+  if (needed > free) return NoSpace(needed, free);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
+  absl::Time now = clock_->Now();
+  std::string serialized = ckpt::ToProto(request.manifest).SerializeAsString();
+  Digest manifest_digest = ckpt::HashBytes(serialized);
+  std::vector<Digest> digests = UniqueDigests(request.manifest);
+
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, request.run));
+  ASSIGN_OR_RETURN(auto attempt, catalog::FindAttempt(*txn, run.id, request.attempt));
+  if (!attempt) return AttemptNotFound(request.run, request.attempt);
+  if (request.rank >= attempt->world_size) {
+    return ckpt::BadField("rank", fmt::format("rank {} does not exist: the attempt's world size "
+                                              "is {}", request.rank, attempt->world_size));
+  }
+  ASSIGN_OR_RETURN(auto existing, catalog::FindUpload(*txn, run.id, request.attempt, request.step,
+                                                      request.rank));
+  if (existing && existing->manifest_digest != manifest_digest) {
+    return StepContentDiffers(request.run, request.step, request.rank);
+  }
+  OpenedUpload opened;
+  if (existing && existing->durable) {
+    // Answered even to a fenced attempt: the commit did happen.
+    opened.upload_id = Upload::IdOf(existing->shard_row);
+    ASSIGN_OR_RETURN(opened.result, ResultOf(*txn, existing->shard_row));
+    return opened;
+  }
+  if (request.attempt != run.newest_attempt) {
+    return AttemptFenced(request.run, request.attempt, run.newest_attempt);
+  }
+  if (existing) {
+    absl::MutexLock lock(&uploads_mutex_);
+    if (auto it = uploads_.find(existing->shard_row); it != uploads_.end()) {
+      opened.upload_id = Upload::IdOf(existing->shard_row);
+      opened.missing_chunks = it->second->MissingChunks();
+      opened.missing_bytes = it->second->missing_bytes();
+      return opened;
+    }
+  }
+  if (!existing) {
+    ASSIGN_OR_RETURN(existing, catalog::InsertUpload(
+        *txn, {run.id, request.attempt, request.step, request.rank, attempt->world_size,
+               request.metrics, request.pending_metrics, request.labels},
+        request.manifest, now));
+  }
+  int64_t shard_row = existing->shard_row;
+  ASSIGN_OR_RETURN(std::vector<Digest> present,
+                   catalog::ReferToPresent(*txn, run.project_id, shard_row, digests));
+  std::unordered_set<Digest> missing(digests.begin(), digests.end());
+  for (const Digest& digest : present) missing.erase(digest);
+
+  auto open_pack = [this, shard_row]() -> absl::StatusOr<std::unique_ptr<PackWriter>> {
+    ASSIGN_OR_RETURN(auto pack_txn, catalog_->BeginWrite());
+    ASSIGN_OR_RETURN(PackId pack, catalog::StartPack(*pack_txn, shard_row, clock_->Now()));
+    RETURN_IF_ERROR(pack_txn->Commit());
+    return chunks_->NewPack(pack);
+  };
+  size_t missing_count = missing.size();
+  std::string note = missing.empty()
+                         ? ""
+                         : ckpt::SerializeNote({request.run, request.attempt, request.step,
+                                                request.rank, &request.manifest, request.metrics,
+                                                request.labels});
+  auto upload = std::make_shared<Upload>(*existing, std::move(request.manifest),
+                                         std::move(missing), std::move(open_pack),
+                                         std::move(note));
+  // A refusal leaves nothing behind: the transaction is rolled back.
+  RETURN_IF_ERROR(CheckSpace(upload->missing_bytes(), missing_count));
+  {
+    // Still inside the transaction, so that nobody makes the same upload twice.
+    absl::MutexLock lock(&uploads_mutex_);
+    uploads_[shard_row] = upload;
+  }
+  if (absl::Status committed = txn->Commit(); !committed.ok()) {
+    ForgetUpload(shard_row);
+    return committed;
+  }
+  opened.upload_id = Upload::IdOf(shard_row);
+  opened.missing_chunks = upload->MissingChunks();
+  opened.missing_bytes = upload->missing_bytes();
+  spdlog::debug("upload {} opened: {}, {} bytes of {} missing", opened.upload_id,
+                StepName(*existing, run.name), opened.missing_bytes, upload->manifest().bytes());
+  return opened;
+}
+
+absl::StatusOr<std::shared_ptr<Upload>> Store::FindUpload(const std::string& upload_id) {
+  absl::MutexLock lock(&uploads_mutex_);
+  auto it = uploads_.find(Upload::RowOf(upload_id));
+  if (it == uploads_.end()) return UploadNotFound(upload_id);
+  return it->second;
+}
+
+void Store::ForgetUpload(int64_t shard_row) {
+  absl::MutexLock lock(&uploads_mutex_);
+  uploads_.erase(shard_row);
+}
+
+void Store::AbandonPack(const std::shared_ptr<Upload>& upload) {
+  {
+    absl::MutexLock lock(&uploads_mutex_);
+    auto it = uploads_.find(upload->row().shard_row);
+    if (it == uploads_.end() || it->second != upload) return;  // another stream did it
+    uploads_.erase(it);
+  }
+  PackId pack = upload->pack();
+  if (pack == 0) return;
+  spdlog::error("pack {:016x} of upload {} is abandoned after a failed write", pack,
+                Upload::IdOf(upload->row().shard_row));
+  // Should this fail too, recovery at the next start does it.
+  auto txn = catalog_->BeginWrite();
+  if (txn.ok() && catalog::SealPack(**txn, pack).ok() && (*txn)->Commit().ok()) janitor_->Wake();
+}
+
+absl::StatusOr<Store::ShardResult> Store::ResultOf(catalog::ReadTxn& txn, int64_t shard_row) {
+  ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(txn, shard_row));
+  ShardResult result;
+  result.world_size = row->world_size;
+  if (row->checkpoint_id != 0) {
+    result.shards_durable = row->world_size;
+    ASSIGN_OR_RETURN(result.checkpoint, DescribeCheckpoint(txn, row->checkpoint_id));
+    return result;
+  }
+  ASSIGN_OR_RETURN(result.shards_durable, catalog::CountDurable(txn, row->checkpoint_row));
+  return result;
+}
+
+absl::StatusOr<Store::ShardResult> Store::CommitShard(const std::string& upload_id) {
+  absl::StatusOr<std::shared_ptr<Upload>> upload = FindUpload(upload_id);
+  if (!upload.ok()) {
+    // Committed before: answer as the first time.
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+    ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, Upload::RowOf(upload_id)));
+    if (row && row->durable) return ResultOf(*txn, row->shard_row);
+    return upload.status();
+  }
+  absl::Status finished = (*upload)->Finish();  // bytes first
+  if (!finished.ok()) {
+    if ((*upload)->dead()) AbandonPack(*upload);
+    return finished;
+  }
+  ASSIGN_OR_RETURN(ShardResult result, RecordShard(**upload));  // it exists from here
+  ForgetUpload((*upload)->row().shard_row);
+  janitor_->Wake();  // retention was decided with the commit; now the space
+  return result;
+}
+
+absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
+  absl::Time now = clock_->Now();
+  PackId pack = upload.pack();
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  // The row may have been dropped or, by a racing commit, finished meanwhile.
+  ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, upload.row().shard_row));
+  if (!row) return UploadNotFound(Upload::IdOf(upload.row().shard_row));
+  if (row->durable) return ResultOf(*txn, row->shard_row);
+  ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, row->run_id));
+  if (row->attempt != run->newest_attempt) {
+    return AttemptFenced(run->name, row->attempt, run->newest_attempt);
+  }
+  ASSIGN_OR_RETURN(auto attempt, catalog::FindAttempt(*txn, run->id, row->attempt));
+  RETURN_IF_ERROR(catalog::InsertChunks(*txn, row->project_id, row->shard_row, upload.stored()));
+  if (pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
+  ASSIGN_OR_RETURN(uint32_t durable, catalog::CountDurable(*txn, row->checkpoint_row));
+  uint32_t timeline = 0;
+  if (durable + 1 == row->world_size) {
+    ASSIGN_OR_RETURN(timeline, ChooseTimeline(*txn, *run, *attempt, row->step));
+    ASSIGN_OR_RETURN(run, catalog::FindRunById(*txn, row->run_id));  // its timeline may have changed
+  }
+  ASSIGN_OR_RETURN(uint64_t id, catalog::FinishShard(*txn, row->shard_row, timeline, now));
+  ShardResult result;
+  result.world_size = row->world_size;
+  result.shards_durable = durable + 1;
+  if (id != 0) {
+    ASSIGN_OR_RETURN(result.checkpoint, catalog::FindCheckpoint(*txn, id));
+    RETURN_IF_ERROR(AddEvent(*txn, run->id, ckpt::Event::Kind::kCommitted, id, row->step,
+                             fmt::format("committed by attempt {} on timeline {}, {} bytes, {} new "
+                                         "on disk", row->attempt, timeline,
+                                         result.checkpoint->bytes,
+                                         result.checkpoint->stored_bytes)));
+    ckpt::Policy policy = PolicyOf(*run);
+    ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
+    RETURN_IF_ERROR(RemoveJudged(*txn, *run, policy, judgement, now).status());
+    for (const ckpt::Checkpoint& c : judgement.checkpoints) {
+      if (c.id == id) result.checkpoint = c;
+    }
+    if (judgement.next_change) janitor_->JudgeAt(run->id, *judgement.next_change);
+  }
+  RETURN_IF_ERROR(txn->Commit());
+  if (id != 0) {
+    spdlog::info("committed {}@{} (id {}): {} bytes, {} new on disk; kept as {}",
+                 run->name.ToString(), row->step, id, result.checkpoint->bytes,
+                 result.checkpoint->stored_bytes, ckpt::ReasonsText(result.checkpoint->verdict));
+  }
+  return result;
+}
+
+absl::StatusOr<uint32_t> Store::ChooseTimeline(catalog::WriteTxn& txn, const catalog::RunRow& run,
+                                               const catalog::AttemptRow& attempt, uint64_t step) {
+  ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
+  ASSIGN_OR_RETURN(auto committed, catalog::ListCheckpoints(txn, run.id, {}));
+  const ckpt::Checkpoint* end = nullptr;  // of the line this attempt is on
+  for (const ckpt::Checkpoint& c : committed) {
+    bool on_line = attempt.timeline == 0 ? line.Contains(c.timeline, c.id)
+                                         : c.timeline == attempt.timeline;
+    if (on_line) {
+      end = &c;
+      break;
+    }
+  }
+  uint64_t fork = 0;
+  std::string why;
+  if (attempt.timeline != 0) {
+    if (end == nullptr || step > end->step) return attempt.timeline;
+    for (const ckpt::Checkpoint& c : committed) {
+      if (fork == 0 && c.timeline == attempt.timeline && c.step < step) fork = c.id;
+    }
+    why = fmt::format("attempt {} went back from step {} to {}", attempt.number, end->step, step);
+  } else {
+    ASSIGN_OR_RETURN(auto origin, catalog::FindCheckpoint(txn, attempt.resumed_from));
+    bool own = origin && origin->run == run.name;
+    bool at_end = end == nullptr || (own ? origin->id == end->id : true);
+    if (at_end && (end == nullptr || step > end->step)) {
+      RETURN_IF_ERROR(catalog::SetAttemptTimeline(txn, run.id, attempt.number,
+                                                  run.current_timeline));
+      return run.current_timeline;
+    }
+    if (own) {
+      fork = origin->id;
+      why = fmt::format("attempt {} resumed from step {}, not the newest", attempt.number,
+                        origin->step);
+    } else {
+      why = fmt::format("attempt {} started from scratch", attempt.number);
+    }
+  }
+  ASSIGN_OR_RETURN(ckpt::Timeline timeline,
+                   catalog::InsertTimeline(txn, run.id, fork, why, clock_->Now()));
+  RETURN_IF_ERROR(catalog::SetAttemptTimeline(txn, run.id, attempt.number, timeline.number));
+  RETURN_IF_ERROR(AddEvent(txn, run.id, ckpt::Event::Kind::kTimeline, fork, 0,
+                           fmt::format("timeline {} begins: {}", timeline.number, why)));
+  return timeline.number;
+}
+
+absl::Status Store::AbortUpload(const std::string& upload_id) {
+  int64_t shard_row = Upload::RowOf(upload_id);
+  std::shared_ptr<Upload> upload;
+  {
+    absl::MutexLock lock(&uploads_mutex_);
+    if (auto it = uploads_.find(shard_row); it != uploads_.end()) upload = it->second;
+    uploads_.erase(shard_row);
+  }
+  PackId pack = upload == nullptr ? 0 : upload->pack();
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, shard_row));
+  if (!row) return UploadNotFound(upload_id);
+  if (row->durable) return absl::OkStatus();  // too late: nothing is unfinished
+  if (pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
+  RETURN_IF_ERROR(catalog::DropUpload(*txn, shard_row));
+  RETURN_IF_ERROR(AddEvent(*txn, row->run_id, ckpt::Event::Kind::kUploadDropped, 0, row->step,
+                           fmt::format("upload of step {} rank {} aborted", row->step, row->rank)));
+  RETURN_IF_ERROR(txn->Commit());
+  janitor_->Wake();
+  return absl::OkStatus();
+}
+
+}  // namespace ckptd

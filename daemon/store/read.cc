@@ -1,0 +1,157 @@
+// Resolving selectors, reading chunks, verifying.
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/catalog/checkpoints.h"
+#include "daemon/catalog/chunks.h"
+#include "daemon/store/errors.h"
+#include "daemon/store/line.h"
+#include "daemon/store/store.h"
+#include "proto/chunking.h"
+
+namespace ckptd {
+
+absl::StatusOr<Store::Resolved> Store::Resolve(const ckpt::RunName& name,
+                                               const ckpt::Selector& selector,
+                                               bool include_removed) {
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+  ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
+  ASSIGN_OR_RETURN(Judgement judgement,
+                   JudgeRun(*txn, run, PolicyOf(run), leases_, clock_->Now()));
+  ASSIGN_OR_RETURN(Line line, LoadLine(*txn, run));
+  Selected selected = Select(selector, judgement.checkpoints, line, PolicyOf(run));
+  if (selected.checkpoint != nullptr) {
+    return Resolved{*selected.checkpoint, selected.fell_back ? selected.explanation : ""};
+  }
+  if (selected.fell_back) {
+    return ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kNoWholeCheckpoint,
+                           fmt::format("run {}: {}", name.ToString(), selected.explanation));
+  }
+  // A removed one is named only by its own step or id, and said to be gone.
+  std::optional<ckpt::Checkpoint> removed;
+  if (const auto* step = std::get_if<ckpt::SelectStep>(&selector)) {
+    ASSIGN_OR_RETURN(removed, catalog::FindByStep(*txn, run.id, step->step, 0, true));
+  } else if (const auto* id = std::get_if<ckpt::SelectId>(&selector)) {
+    ASSIGN_OR_RETURN(removed, catalog::FindCheckpoint(*txn, id->id));
+    if (removed && removed->run != name) removed.reset();
+  }
+  if (removed && include_removed) return Resolved{*removed, ""};
+  if (removed) return CheckpointRemoved(*removed);
+  absl::Status status = SelectorMatchesNothing(name, selector);
+  return selected.explanation.empty() ? status : ckpt::Annotate(status, selected.explanation);
+}
+
+absl::StatusOr<std::unique_ptr<Store::Reader>> Store::OpenReader(uint64_t checkpoint_id,
+                                                                 uint32_t rank) {
+  auto reader = std::make_unique<Reader>();
+  reader->store_ = this;
+  reader->checkpoint_id_ = checkpoint_id;
+  reader->rank_ = rank;
+  // Leased before it is looked up: see ReclaimBatch.
+  reader->lease_ = leases_.Acquire(checkpoint_id);
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+  ASSIGN_OR_RETURN(ckpt::Checkpoint checkpoint, RequireCheckpoint(*txn, {}, checkpoint_id));
+  ASSIGN_OR_RETURN(auto manifest, catalog::FindManifest(*txn, checkpoint_id, rank));
+  if (!manifest) {
+    return ckpt::MakeError(absl::StatusCode::kNotFound, ckpt::reason::kRankNotFound,
+                           fmt::format("checkpoint {}@{} has {} shards, so there is no rank {}",
+                                       checkpoint.run.ToString(), checkpoint.step,
+                                       checkpoint.world_size, rank));
+  }
+  reader->manifest_ = *std::move(manifest);
+  ASSIGN_OR_RETURN(reader->locations_, catalog::CheckpointChunks(*txn, checkpoint_id, rank));
+  return reader;
+}
+
+absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out) {
+  const ckpt::Chunk& chunk = manifest_.chunks[index];
+  auto location = locations_.find(chunk.digest);
+  absl::Status status =
+      location == locations_.end()
+          ? ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kChunkDamaged,
+                            fmt::format("chunk {} is not in the store", chunk.digest.Hex()))
+          : store_->chunks_->Read(chunk.digest, location->second, out, /*verify=*/true);
+  if (absl::IsDataLoss(status)) {
+    std::string text = fmt::format("rank {}, chunk {}: {}", rank_, index,
+                                   std::string(status.message()));
+    if (absl::Status marked = store_->MarkDamaged(checkpoint_id_, text); !marked.ok()) {
+      spdlog::error("checkpoint {} could not be marked damaged: {}", checkpoint_id_,
+                    std::string(marked.message()));
+    }
+  }
+  return status;
+}
+
+void Store::Reader::Prefetch(std::span<const uint32_t> indices) {
+  std::vector<ChunkLocation> locations;
+  for (uint32_t index : indices) {
+    auto it = locations_.find(manifest_.chunks[index].digest);
+    if (it != locations_.end()) locations.push_back(it->second);
+  }
+  store_->chunks_->Prefetch(locations);
+}
+
+absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const std::string& text) {
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, checkpoint_id));
+  if (!checkpoint || checkpoint->removed_at || !checkpoint->damage.empty()) {
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, checkpoint_id));
+  RETURN_IF_ERROR(catalog::SetDamage(*txn, checkpoint_id, text));
+  RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kDamaged, checkpoint_id,
+                           checkpoint->step, text));
+  RETURN_IF_ERROR(txn->Commit());
+  spdlog::error("checkpoint {}@{} (id {}) is damaged: {}", checkpoint->run.ToString(),
+                checkpoint->step, checkpoint_id, text);
+  return absl::OkStatus();
+}
+
+absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
+                           const std::function<bool(const VerifyProgress&)>& report) {
+  std::vector<ckpt::Checkpoint> checkpoints;
+  {
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+    ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
+    if (checkpoint_id != 0) {
+      ASSIGN_OR_RETURN(ckpt::Checkpoint one, RequireCheckpoint(*txn, name, checkpoint_id));
+      checkpoints.push_back(std::move(one));
+    } else {
+      ASSIGN_OR_RETURN(checkpoints, catalog::ListCheckpoints(*txn, run.id, {}));
+    }
+  }
+  VerifyProgress progress;
+  for (const ckpt::Checkpoint& c : checkpoints) progress.bytes_total += c.bytes;
+  std::vector<std::byte> buffer;
+  for (const ckpt::Checkpoint& c : checkpoints) {
+    for (uint32_t rank = 0; rank < c.world_size; ++rank) {
+      absl::StatusOr<std::unique_ptr<Reader>> reader = OpenReader(c.id, rank);
+      if (absl::IsNotFound(reader.status())) break;  // removed since it was listed
+      RETURN_IF_ERROR(reader.status());
+      const ckpt::Manifest& manifest = (*reader)->manifest();
+      std::vector<uint64_t> offsets = ckpt::ChunkOffsets(manifest);
+      for (uint32_t i = 0; i < manifest.chunks.size(); ++i) {
+        buffer.resize(manifest.chunks[i].length);
+        absl::Status status = (*reader)->Read(i, buffer);
+        if (absl::IsDataLoss(status)) {
+          for (const ckpt::Entry& entry : manifest.entries) {
+            if (entry.offset < offsets[i + 1] && entry.offset + entry.length > offsets[i]) {
+              progress.damages.push_back({c.id, c.step, rank, entry.name,
+                                          std::string(status.message())});
+            }
+          }
+        } else if (!status.ok()) {
+          return status;
+        }
+        progress.bytes_done += manifest.chunks[i].length;
+        ++progress.chunks_done;
+        if (!report(progress)) return absl::CancelledError("the verification was cancelled");
+        progress.damages.clear();
+      }
+    }
+  }
+  report(progress);
+  return absl::OkStatus();
+}
+
+}  // namespace ckptd

@@ -1,0 +1,72 @@
+#include "daemon/store/recovery.h"
+
+#include <set>
+#include <unordered_set>
+
+#include <spdlog/spdlog.h>
+
+#include "daemon/catalog/chunks.h"
+#include "daemon/catalog/uploads.h"
+
+namespace ckptd {
+namespace {
+
+// Packs without a row: made by an upload whose transaction never happened.
+absl::Status RemoveUnknownPacks(catalog::Catalog& catalog, ChunkStore& chunks) {
+  ASSIGN_OR_RETURN(auto txn, catalog.BeginRead());
+  ASSIGN_OR_RETURN(std::vector<PackId> known, catalog::ListPacks(*txn));
+  std::set<PackId> rows(known.begin(), known.end());
+  ASSIGN_OR_RETURN(std::vector<PackId> files, chunks.ListPacks());
+  for (PackId id : files) {
+    if (rows.contains(id)) continue;
+    spdlog::warn("recovery: pack {:016x} is not in the catalog and is removed", id);
+    RETURN_IF_ERROR(chunks.RemovePack(id));
+  }
+  return absl::OkStatus();
+}
+
+// What of an interrupted upload's pack is whole becomes the upload's, so that
+// its client sends only the rest.
+absl::Status RecoverOpenPack(catalog::Catalog& catalog, ChunkStore& chunks,
+                             const catalog::OpenPack& open) {
+  absl::StatusOr<RecoveredPack> pack = chunks.RecoverPack(open.id);
+  if (!pack.ok() && !absl::IsNotFound(pack.status())) return pack.status();
+  ASSIGN_OR_RETURN(auto txn, catalog.BeginWrite());
+  if (pack.ok()) {
+    std::vector<StoredChunk> wanted;
+    if (open.shard_row != 0) {
+      ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, open.shard_row));
+      if (row && !row->durable) {
+        ASSIGN_OR_RETURN(ckpt::Manifest manifest,
+                         catalog::GetUploadManifest(*txn, open.shard_row));
+        std::unordered_set<ckpt::Digest> digests;
+        for (const ckpt::Chunk& chunk : manifest.chunks) digests.insert(chunk.digest);
+        for (const StoredChunk& chunk : pack->chunks) {
+          if (digests.contains(chunk.digest)) wanted.push_back(chunk);
+        }
+        RETURN_IF_ERROR(catalog::InsertChunks(*txn, row->project_id, row->shard_row, wanted));
+      }
+    }
+    spdlog::warn("recovery: unfinished pack {:016x}: {} chunks kept for their upload, {} bytes of a "
+                 "torn end cut off", open.id, wanted.size(), pack->cut_bytes);
+  } else {
+    spdlog::warn("recovery: unfinished pack {:016x} was never written", open.id);
+  }
+  RETURN_IF_ERROR(catalog::SealPack(*txn, open.id));
+  return txn->Commit();
+}
+
+}  // namespace
+
+absl::Status Recover(catalog::Catalog& catalog, ChunkStore& chunks) {
+  RETURN_IF_ERROR(RemoveUnknownPacks(catalog, chunks));
+  std::vector<catalog::OpenPack> open;
+  {
+    ASSIGN_OR_RETURN(auto txn, catalog.BeginRead());
+    ASSIGN_OR_RETURN(open, catalog::ListOpenPacks(*txn));
+  }
+  for (const catalog::OpenPack& pack : open) RETURN_IF_ERROR(RecoverOpenPack(catalog, chunks, pack));
+  return absl::OkStatus();
+}
+
+}  // namespace ckptd

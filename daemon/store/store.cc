@@ -1,0 +1,202 @@
+#include "daemon/store/store.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/catalog/checkpoints.h"
+#include "daemon/catalog/chunks.h"
+#include "daemon/catalog/events.h"
+#include "daemon/catalog/uploads.h"
+#include "daemon/chunks/layout.h"
+#include "daemon/chunks/pack_store.h"
+#include "daemon/store/errors.h"
+#include "daemon/store/recovery.h"
+
+namespace ckptd {
+namespace {
+
+// One transaction of the janitor's gives back at most so many extents, so that
+// a commit never waits long for the writer.
+constexpr uint32_t kReclaimBatch = 256;
+
+}  // namespace
+
+Store::Store(StoreOptions options, os::FileSystem* fs, os::Clock* clock)
+    : options_(std::move(options)),
+      fs_(fs),
+      clock_(clock),
+      opened_at_(clock->Now()),
+      default_policy_(options_.default_policy),
+      leases_([this](uint64_t checkpoint_id) { LeaseEnded(checkpoint_id); }) {}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::FileSystem* fs,
+                                                   os::Clock* clock) {
+  std::unique_ptr<Store> store(new Store(std::move(options), fs, clock));
+  Layout layout(store->options_.data_dir);
+  ASSIGN_OR_RETURN(store->lock_, ClaimDataDir(fs, layout));
+  ASSIGN_OR_RETURN(store->catalog_, catalog::Catalog::Open(layout.Catalog()));
+  ASSIGN_OR_RETURN(store->chunks_, OpenPackStore(fs, layout.dir()));
+  RETURN_IF_ERROR(Recover(*store->catalog_, *store->chunks_));
+
+  Store* self = store.get();
+  Janitor::Work work;
+  work.reclaim = [self] { return self->ReclaimBatch(); };
+  work.drop_uploads = [self] { return self->DropStaleUploads(); };
+  work.judge = [self](int64_t run_id) { return self->JudgeAgain(run_id); };
+  store->janitor_ = std::make_unique<Janitor>(
+      std::move(work), [clock] { return clock->Now(); }, self->options_.prune_interval);
+  // What time changed while the daemon was away.
+  ASSIGN_OR_RETURN(auto txn, store->catalog_->BeginRead());
+  ASSIGN_OR_RETURN(auto runs, catalog::ListRuns(*txn, "", "", std::nullopt, 0));
+  for (const catalog::RunRow& run : runs) store->janitor_->JudgeAt(run.id, clock->Now());
+  store->janitor_->Start();
+  return store;
+}
+
+Store::~Store() { janitor_.reset(); }
+
+void Store::SetDefaultPolicy(const ckpt::Policy& policy) {
+  absl::MutexLock lock(&policy_mutex_);
+  default_policy_ = policy;
+}
+
+ckpt::Policy Store::DefaultPolicy() const {
+  absl::MutexLock lock(&policy_mutex_);
+  return default_policy_;
+}
+
+ckpt::Policy Store::PolicyOf(const catalog::RunRow& run) const {
+  return run.policy ? *run.policy : DefaultPolicy();
+}
+
+absl::StatusOr<catalog::RunRow> Store::RequireRun(catalog::ReadTxn& txn,
+                                                  const ckpt::RunName& name) {
+  ASSIGN_OR_RETURN(auto run, catalog::FindRun(txn, name));
+  if (!run || run->deleted) return RunNotFound(name);
+  return *run;
+}
+
+absl::StatusOr<ckpt::Checkpoint> Store::RequireCheckpoint(catalog::ReadTxn& txn,
+                                                          const ckpt::RunName& run, uint64_t id) {
+  ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(txn, id));
+  if (!checkpoint || (!run.run.empty() && checkpoint->run != run)) return CheckpointNotFound(id);
+  if (checkpoint->removed_at) return CheckpointRemoved(*checkpoint);
+  return *checkpoint;
+}
+
+absl::Status Store::AddEvent(catalog::WriteTxn& txn, int64_t run_id, ckpt::Event::Kind kind,
+                             uint64_t checkpoint_id, uint64_t step, std::string text) {
+  return catalog::InsertEvent(txn, run_id,
+                              {0, clock_->Now(), kind, checkpoint_id, step, std::move(text)});
+}
+
+void Store::LeaseEnded(uint64_t checkpoint_id) {
+  if (janitor_ == nullptr) return;
+  auto txn = catalog_->BeginRead();
+  if (!txn.ok()) return;
+  auto run_id = catalog::RunIdOf(**txn, checkpoint_id);
+  if (!run_id.ok()) return;
+  janitor_->JudgeAt(*run_id, clock_->Now());
+  janitor_->Wake();
+}
+
+absl::StatusOr<bool> Store::ReclaimBatch() {
+  std::vector<uint64_t> released;
+  std::vector<catalog::Reclaim> reclaims;
+  std::vector<PackId> empty;
+  {
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+    ASSIGN_OR_RETURN(released, catalog::ListReclaimable(*txn, clock_->Now()));
+    ASSIGN_OR_RETURN(reclaims, catalog::ListReclaims(*txn, kReclaimBatch));
+  }
+  bool more = false;
+  for (uint64_t id : released) {
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+    // Asked under the writer's lock: a reader that came before the removal
+    // still holds its lease, and none can come after it.
+    if (leases_.IsLeased(id)) continue;
+    ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, id));
+    if (!checkpoint || !checkpoint->removed_at) continue;
+    ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, id));
+    RETURN_IF_ERROR(catalog::ReleaseCheckpoint(*txn, id));
+    RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kReclaimed, id, checkpoint->step,
+                             "its space is given back"));
+    RETURN_IF_ERROR(txn->Commit());
+    more = true;
+  }
+  std::vector<int64_t> done;
+  for (const catalog::Reclaim& reclaim : reclaims) {
+    if (!reclaim.pack_empty) RETURN_IF_ERROR(chunks_->Punch(reclaim.location));
+    done.push_back(reclaim.row);
+  }
+  {
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+    RETURN_IF_ERROR(catalog::DeleteReclaims(*txn, done));
+    ASSIGN_OR_RETURN(empty, catalog::ListEmptyPacks(*txn));
+    RETURN_IF_ERROR(txn->Commit());
+  }
+  for (PackId pack : empty) {
+    RETURN_IF_ERROR(chunks_->RemovePack(pack));
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+    RETURN_IF_ERROR(catalog::DeletePack(*txn, pack));
+    RETURN_IF_ERROR(txn->Commit());
+  }
+  return more || !done.empty();
+}
+
+absl::Status Store::DropStaleUploads() {
+  std::vector<catalog::UploadRow> open;
+  {
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+    ASSIGN_OR_RETURN(open, catalog::ListOpenUploads(*txn));
+  }
+  absl::Time now = clock_->Now();
+  for (const catalog::UploadRow& upload : open) {
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+    ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, upload.shard_row));
+    if (!row || row->checkpoint_id != 0) continue;
+    ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, upload.run_id));
+    if (!run) continue;
+    std::string why;
+    if (run->deleted) {
+      why = "its run was deleted";
+    } else if (now - upload.opened_at > PolicyOf(*run).upload_deadline) {
+      why = "it was not finished by its deadline";
+    } else if (upload.attempt < run->newest_attempt) {
+      // A newer attempt may still take chunks over, until it has committed.
+      ASSIGN_OR_RETURN(auto newest, catalog::ListCheckpoints(*txn, run->id, {.limit = 1}));
+      if (!newest.empty() && newest[0].attempt > upload.attempt) {
+        why = fmt::format("attempt {} has committed since", newest[0].attempt);
+      }
+    }
+    if (why.empty()) continue;
+    if (row->pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, row->pack));
+    RETURN_IF_ERROR(catalog::DropUpload(*txn, upload.shard_row));
+    RETURN_IF_ERROR(AddEvent(*txn, run->id, ckpt::Event::Kind::kUploadDropped, 0, upload.step,
+                             fmt::format("unfinished upload of step {} rank {} dropped: {}",
+                                         upload.step, upload.rank, why)));
+    RETURN_IF_ERROR(txn->Commit());
+    ForgetUpload(upload.shard_row);
+    spdlog::info("unfinished upload of {}@{} rank {} dropped: {}", run->name.ToString(),
+                 upload.step, upload.rank, why);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Store::JudgeAgain(int64_t run_id) {
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, run_id));
+  if (!run || run->deleted) return absl::OkStatus();
+  absl::Time now = clock_->Now();
+  ckpt::Policy policy = PolicyOf(*run);
+  ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
+  ASSIGN_OR_RETURN(int removed, RemoveJudged(*txn, *run, policy, judgement, now));
+  RETURN_IF_ERROR(txn->Commit());
+  if (judgement.next_change) janitor_->JudgeAt(run_id, *judgement.next_change);
+  if (removed > 0) {
+    spdlog::info("{} checkpoints of {} removed by time", removed, run->name.ToString());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ckptd

@@ -1,0 +1,290 @@
+// The whole story of ckptd: what the gRPC handlers translate to, in the words
+// of DESIGN. Owns the data directory.
+//
+// Thread-safe. Arguments are well-formed (proto/convert.h and the handlers
+// checked them); what depends on state is checked here. Codes and reasons are
+// those documented with each call in service.proto.
+//
+// Implemented by subject: store.cc (open, close), push.cc (attempt, upload,
+// commit), resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch,
+// verify), keeping.cc (policy, prune, delete, pins, aliases), looking.cc
+// (lists and figures).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/base/thread_annotations.h>
+#include <absl/synchronization/mutex.h>
+
+#include "daemon/catalog/catalog.h"
+#include "daemon/catalog/resumes.h"
+#include "daemon/catalog/runs.h"
+#include "daemon/chunks/chunk_store.h"
+#include "daemon/os/clock.h"
+#include "daemon/os/file_system.h"
+#include "daemon/store/janitor.h"
+#include "daemon/store/judgement.h"
+#include "daemon/store/leases.h"
+#include "daemon/store/upload.h"
+#include "proto/model.h"
+#include "proto/status.h"
+
+namespace ckptd {
+
+struct StoreOptions {
+  std::string data_dir;
+  std::string version;                       // shown by GetStats
+  ckpt::Policy default_policy = ckpt::Policy::Default();
+  uint64_t keep_free_bytes = 64ull << 20;    // uploads leave this much of the disk free
+  absl::Duration ticket_ttl = absl::Minutes(10);
+  absl::Duration prune_interval = absl::Seconds(30);  // of the timer
+};
+
+class Store {
+ public:
+  // Claims the directory, opens catalog and packs, recovers what a crash left
+  // and starts the janitor. `fs` and `clock` must outlive the store.
+  static absl::StatusOr<std::unique_ptr<Store>> Open(StoreOptions options, os::FileSystem* fs,
+                                                     os::Clock* clock);
+  ~Store();
+
+  // Takes effect for every run without a policy of its own, at its next judgement.
+  void SetDefaultPolicy(const ckpt::Policy& policy);
+
+  // ---- Push (push.cc) ---------------------------------------------------------
+
+  struct OpenedAttempt {
+    ckpt::Attempt attempt;
+    ckpt::Run run;
+    bool run_created = false;
+  };
+  absl::StatusOr<OpenedAttempt> OpenAttempt(const ckpt::RunName& run, const std::string& launch_id,
+                                            uint32_t world_size,
+                                            const std::optional<ckpt::Policy>& initial_policy,
+                                            bool must_exist);
+
+  struct UploadRequest {
+    ckpt::RunName run;
+    uint64_t attempt = 0;
+    uint64_t step = 0;
+    uint32_t rank = 0;
+    ckpt::Manifest manifest;
+    ckpt::Metrics metrics;
+    std::set<std::string> pending_metrics;
+    std::map<std::string, std::string> labels;
+  };
+  struct ShardResult {
+    uint32_t shards_durable = 0;
+    uint32_t world_size = 1;
+    std::optional<ckpt::Checkpoint> checkpoint;  // once all are durable
+  };
+  struct OpenedUpload {
+    std::string upload_id;
+    std::vector<uint32_t> missing_chunks;
+    uint64_t missing_bytes = 0;
+    std::optional<ShardResult> result;  // committed before
+  };
+  absl::StatusOr<OpenedUpload> OpenUpload(UploadRequest request);
+  // The upload to append chunks to (upload.h); shared by its streams.
+  absl::StatusOr<std::shared_ptr<Upload>> FindUpload(const std::string& upload_id);
+  // After this the upload's pack is not used again; its chunks must come again.
+  void AbandonPack(const std::shared_ptr<Upload>& upload);
+  absl::StatusOr<ShardResult> CommitShard(const std::string& upload_id);
+  absl::Status AbortUpload(const std::string& upload_id);
+  absl::StatusOr<ckpt::Checkpoint> AttachMetrics(const ckpt::RunName& run, uint64_t checkpoint_id,
+                                                 const ckpt::Metrics& metrics);
+
+  // ---- Resume (resume.cc) -----------------------------------------------------
+
+  enum class Outcome : uint8_t { kNewRun = 1, kFound = 2, kDamaged = 3 };
+  struct ResumeAnswer {
+    Outcome outcome = Outcome::kNewRun;
+    std::string explanation;
+    std::optional<ckpt::Checkpoint> checkpoint;
+    std::string ticket_id;
+    absl::Time expires_at;
+  };
+  absl::StatusOr<ResumeAnswer> Resume(const ckpt::RunName& run, uint64_t attempt, uint32_t rank,
+                                      const ckpt::Selector& selector, bool require_resume,
+                                      const std::optional<ckpt::RunName>& from_run);
+  absl::Status ReportLoad(const std::string& ticket_id, uint32_t rank, bool ok,
+                          const std::string& error, bool checkpoint_at_fault);
+  absl::StatusOr<ckpt::Run> Rewind(const ckpt::RunName& run, uint64_t checkpoint_id);
+
+  // ---- Reading (read.cc) --------------------------------------------------------
+
+  struct Resolved {
+    ckpt::Checkpoint checkpoint;
+    std::string explanation;
+  };
+  absl::StatusOr<Resolved> Resolve(const ckpt::RunName& run, const ckpt::Selector& selector,
+                                   bool include_removed);
+
+  // A shard open for reading, leased as long as this lives. Thread-safe.
+  class Reader {
+   public:
+    const ckpt::Manifest& manifest() const { return manifest_; }
+    // Chunk `index` of the manifest into `out` (its length). DATA_LOSS marks
+    // the checkpoint damaged.
+    absl::Status Read(uint32_t index, std::span<std::byte> out);
+    // Says that these chunks will be read soon.
+    void Prefetch(std::span<const uint32_t> indices);
+
+   private:
+    friend class Store;
+    Store* store_ = nullptr;
+    uint64_t checkpoint_id_ = 0;
+    uint32_t rank_ = 0;
+    ckpt::Manifest manifest_;
+    std::unordered_map<ckpt::Digest, ChunkLocation> locations_;
+    Lease lease_;
+  };
+  absl::StatusOr<std::unique_ptr<Reader>> OpenReader(uint64_t checkpoint_id, uint32_t rank);
+
+  struct VerifyProgress {
+    uint64_t bytes_done = 0, bytes_total = 0, chunks_done = 0;
+    struct Damage {
+      uint64_t checkpoint_id = 0, step = 0;
+      uint32_t rank = 0;
+      std::string entry, text;
+    };
+    std::vector<Damage> damages;  // since the report before
+  };
+  // Reads and compares everything; `report` returns false to stop.
+  absl::Status Verify(const ckpt::RunName& run, uint64_t checkpoint_id,
+                      const std::function<bool(const VerifyProgress&)>& report);
+
+  // ---- Keeping (keeping.cc) --------------------------------------------------------
+
+  struct PruneResult {
+    ckpt::RunName run;
+    ckpt::Policy policy;
+    std::vector<ckpt::Checkpoint> checkpoints;  // newest first, with verdicts
+    uint64_t freed_bytes = 0;
+  };
+  struct PolicyInForce {
+    ckpt::Policy policy;
+    bool is_default = false;
+  };
+  absl::StatusOr<PolicyInForce> GetPolicy(const std::optional<ckpt::RunName>& run);
+  // `policy` absent: back to the default. `if_version` 0: whatever is in force.
+  absl::StatusOr<PruneResult> SetPolicy(const ckpt::RunName& run,
+                                        const std::optional<ckpt::Policy>& policy, bool dry_run,
+                                        uint64_t if_version);
+  absl::StatusOr<PruneResult> Prune(const ckpt::RunName& run, bool dry_run);
+  absl::StatusOr<std::vector<PruneResult>> PruneProject(const std::string& project, bool dry_run);
+  absl::StatusOr<PruneResult> DeleteCheckpoints(const ckpt::RunName& run,
+                                                const std::vector<uint64_t>& ids, bool dry_run);
+  absl::StatusOr<PruneResult> DeleteRun(const ckpt::RunName& run, bool dry_run);
+  absl::StatusOr<ckpt::Checkpoint> RestoreCheckpoint(const ckpt::RunName& run, uint64_t id);
+  absl::StatusOr<ckpt::Checkpoint> Pin(const ckpt::RunName& run, uint64_t id,
+                                       const std::string& name);
+  absl::StatusOr<ckpt::Checkpoint> Unpin(const ckpt::RunName& run, uint64_t id,
+                                         const std::string& name);
+  absl::StatusOr<ckpt::Checkpoint> SetAlias(const ckpt::RunName& run, uint64_t id,
+                                            const std::string& alias);
+  absl::Status DeleteAlias(const ckpt::RunName& run, const std::string& alias);
+
+  // ---- Looking (looking.cc) ----------------------------------------------------------
+
+  absl::StatusOr<std::vector<ckpt::Run>> ListRuns(const std::string& project,
+                                                  const std::string& prefix,
+                                                  const std::optional<ckpt::RunName>& after,
+                                                  uint32_t limit);
+  struct RunDetails {
+    ckpt::Run run;
+    std::vector<ckpt::Timeline> timelines;
+  };
+  absl::StatusOr<RunDetails> GetRun(const ckpt::RunName& run);
+  struct ListRequest {
+    bool include_removed = false;
+    std::optional<uint64_t> min_step, max_step;
+    uint32_t timeline = 0;
+    bool pinned_only = false;
+    uint64_t before_id = 0;
+    uint32_t limit = 100;
+  };
+  absl::StatusOr<std::vector<ckpt::Checkpoint>> ListCheckpoints(const ckpt::RunName& run,
+                                                                const ListRequest& request);
+  absl::StatusOr<ckpt::Checkpoint> GetCheckpoint(uint64_t id);
+  // `run` is ignored when `checkpoint_id` is given.
+  absl::StatusOr<std::vector<ckpt::Event>> ListEvents(const std::optional<ckpt::RunName>& run,
+                                                      uint64_t checkpoint_id, uint64_t before_id,
+                                                      uint32_t limit);
+  // Of everything, of a project (`run` with an empty run name), or of a run.
+  absl::StatusOr<ckpt::Stats> GetStats(const std::optional<ckpt::RunName>& run);
+
+ private:
+  Store(StoreOptions options, os::FileSystem* fs, os::Clock* clock);
+
+  ckpt::Policy DefaultPolicy() const;
+  ckpt::Policy PolicyOf(const catalog::RunRow& run) const;
+  // RUN_NOT_FOUND for one that never was or is deleted.
+  absl::StatusOr<catalog::RunRow> RequireRun(catalog::ReadTxn& txn, const ckpt::RunName& run);
+  // A committed checkpoint of the run that is not removed.
+  absl::StatusOr<ckpt::Checkpoint> RequireCheckpoint(catalog::ReadTxn& txn,
+                                                     const ckpt::RunName& run, uint64_t id);
+  absl::StatusOr<ckpt::Run> DescribeRun(catalog::ReadTxn& txn, const catalog::RunRow& row);
+  // With the verdict of judging its run now.
+  absl::StatusOr<ckpt::Checkpoint> DescribeCheckpoint(catalog::ReadTxn& txn, uint64_t id);
+  absl::Status AddEvent(catalog::WriteTxn& txn, int64_t run_id, ckpt::Event::Kind kind,
+                        uint64_t checkpoint_id, uint64_t step, std::string text);
+
+  absl::Status CheckSpace(uint64_t missing_bytes, size_t missing_chunks);
+  absl::StatusOr<uint32_t> ChooseTimeline(catalog::WriteTxn& txn, const catalog::RunRow& run,
+                                          const catalog::AttemptRow& attempt, uint64_t step);
+  absl::StatusOr<ShardResult> RecordShard(Upload& upload);
+  absl::StatusOr<ShardResult> ResultOf(catalog::ReadTxn& txn, int64_t shard_row);
+  void ForgetUpload(int64_t shard_row);
+
+  absl::StatusOr<ResumeAnswer> AnswerOf(catalog::ReadTxn& txn, const catalog::TicketRow& ticket);
+  absl::StatusOr<catalog::TicketRow> NewTicket(catalog::WriteTxn& txn, const catalog::RunRow& run,
+                                               const catalog::AttemptRow& attempt,
+                                               const ckpt::Selector& selector,
+                                               const std::optional<ckpt::RunName>& from_run,
+                                               bool require_resume);
+  // Judges and removes; the caller commits, or for a dry run does not.
+  absl::StatusOr<PruneResult> PruneIn(catalog::WriteTxn& txn, const catalog::RunRow& run);
+  // One transaction around `change` of a checkpoint, then the checkpoint anew.
+  absl::StatusOr<ckpt::Checkpoint> Change(
+      const ckpt::RunName& run, uint64_t id,
+      const std::function<absl::Status(catalog::WriteTxn&, const catalog::RunRow&,
+                                       const ckpt::Checkpoint&)>& change);
+
+  absl::Status FlagFruitless(catalog::WriteTxn& txn, const catalog::RunRow& run);
+  absl::Status MarkDamaged(uint64_t checkpoint_id, const std::string& text);
+
+  // The janitor's work.
+  absl::StatusOr<bool> ReclaimBatch();
+  absl::Status DropStaleUploads();
+  absl::Status JudgeAgain(int64_t run_id);
+  void LeaseEnded(uint64_t checkpoint_id);
+
+  const StoreOptions options_;
+  os::FileSystem* const fs_;
+  os::Clock* const clock_;
+  const absl::Time opened_at_;
+  mutable absl::Mutex policy_mutex_;
+  ckpt::Policy default_policy_ ABSL_GUARDED_BY(policy_mutex_);
+
+  std::unique_ptr<os::FileLock> lock_;
+  std::unique_ptr<catalog::Catalog> catalog_;
+  std::unique_ptr<ChunkStore> chunks_;
+  Leases leases_;
+
+  absl::Mutex uploads_mutex_;
+  std::map<int64_t, std::shared_ptr<Upload>> uploads_ ABSL_GUARDED_BY(uploads_mutex_);
+
+  std::unique_ptr<Janitor> janitor_;  // last: it uses all of the above
+};
+
+}  // namespace ckptd
