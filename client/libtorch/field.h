@@ -8,6 +8,7 @@
 // bit, infinities too.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <functional>
@@ -112,24 +113,21 @@ bool Decode(const Json& j, c10::optional<T>* out) {
 // Copyable. What it points at is the caller's and must outlive it.
 class Field {
  public:
+  // `one_of`: the words that are allowed; none: any value of the type.
   template <class T>
-  Field(std::string name, T* value, std::vector<T> one_of = {})
+  Field(std::string name, T* value, std::vector<std::string> one_of = {})
       : name_(std::move(name)),
         get_([value] { return field::Encode(*value); }),
         accepts_([one_of = std::move(one_of)](const nlohmann::json& j) {
           T probe{};
-          if (!field::Decode(j, &probe)) return false;
-          if (one_of.empty()) return true;
-          for (const T& allowed : one_of) {
-            if (probe == allowed) return true;
-          }
-          return false;
+          return field::Decode(j, &probe) &&
+                 (one_of.empty() || std::find(one_of.begin(), one_of.end(), j) != one_of.end());
         }),
         set_([value](const nlohmann::json& j) { return field::Decode(j, value); }) {}
 
   const std::string& name() const { return name_; }
   nlohmann::json Get() const { return get_(); }
-  // Whether `j` is of this field's type, and one of its values where they are listed.
+  // Whether `j` is of this field's type, and one of its words where they are listed.
   bool Accepts(const nlohmann::json& j) const { return accepts_(j); }
   // False, and nothing changed, when `j` is not of this field's type.
   bool Set(const nlohmann::json& j) const { return set_(j); }
