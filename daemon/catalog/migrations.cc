@@ -82,7 +82,6 @@ CREATE INDEX checkpoints_by_run ON checkpoints (run_id, id) WHERE id IS NOT NULL
 CREATE INDEX checkpoints_live ON checkpoints (run_id, id)
   WHERE id IS NOT NULL AND removed_at IS NULL;
 CREATE INDEX checkpoints_by_step ON checkpoints (run_id, step, id) WHERE id IS NOT NULL;
-CREATE INDEX checkpoints_open ON checkpoints (run_id) WHERE id IS NULL;
 CREATE INDEX checkpoints_reclaimable ON checkpoints (reclaim_at) WHERE reclaim_at IS NOT NULL;
 
 -- A double's 64 bits, because SQLite turns NaN into NULL. NULL: announced, not
@@ -117,7 +116,9 @@ CREATE TABLE aliases (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX aliases_by_checkpoint ON aliases (checkpoint_row);
 
--- One incarnation of the job; number fences the lower ones.
+-- One incarnation of the job; number fences the lower ones. resumed_from, and
+-- forked_from below, are no foreign keys: each commit would look through both
+-- tables, and a committed checkpoint's row never goes away.
 CREATE TABLE attempts (
   run_id           INTEGER NOT NULL REFERENCES runs (id),
   number           INTEGER NOT NULL,
@@ -125,8 +126,8 @@ CREATE TABLE attempts (
   world_size       INTEGER NOT NULL,
   opened_at        INTEGER NOT NULL,
   timeline         INTEGER NOT NULL DEFAULT 0,    -- 0: not decided yet
-  resumed_from     INTEGER REFERENCES checkpoints (id),
-  resumed_from_run INTEGER REFERENCES runs (id),  -- of that checkpoint
+  resumed_from     INTEGER,                       -- checkpoints.id
+  resumed_from_run INTEGER,                       -- of that checkpoint
   PRIMARY KEY (run_id, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempts_by_launch ON attempts (run_id, launch_id, number);
@@ -139,8 +140,8 @@ CREATE TABLE timelines (
   number          INTEGER NOT NULL,
   opened_at       INTEGER NOT NULL,
   reason          TEXT    NOT NULL,
-  forked_from     INTEGER REFERENCES checkpoints (id),
-  forked_from_run INTEGER REFERENCES runs (id),   -- of that checkpoint
+  forked_from     INTEGER,                        -- checkpoints.id
+  forked_from_run INTEGER,                        -- of that checkpoint
   PRIMARY KEY (run_id, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX timelines_by_fork ON timelines (forked_from_run, forked_from)

@@ -1,0 +1,190 @@
+// No query may read a table from end to end: with a million checkpoints that
+// is the difference between a microsecond and a second.
+#include <regex>
+
+#include "tests/unit/daemon/catalog/fixture.h"
+
+namespace ckptd::catalog {
+namespace {
+
+class PlansTest : public CatalogTest {
+ protected:
+  // Calls everything once, so that every statement is prepared.
+  void CallEverything() {
+    const RunRow run = MakeRun("a");
+    const uint64_t first = Push(run, {.step = 1, .seeds = {1, 2}, .metrics = {{"loss", 1}}});
+    const uint64_t second = Push(run, {.step = 2, .seeds = {2}});
+    txn_ = Write();
+    WriteTxn& txn = *txn_;
+    const UploadRow upload = Open(txn, run, {.step = 3, .seeds = {1, 7}});
+    Store(txn, run, upload.shard_row, {1, 7});
+    const PackId pack = Get(StartPack(txn, upload.shard_row, now_));
+    Get(ListOpenUploads(txn));
+    Get(ListOpenPacks(txn));
+    Get(CountDurable(txn, upload.checkpoint_row));
+    Do(SealPack(txn, pack));
+    Do(DropUpload(txn, upload.shard_row));
+    Get(ListEmptyPacks(txn));
+    Do(DeletePack(txn, pack));
+    Get(FinishShard(txn, Open(txn, run, {.step = 4}).shard_row, 1, now_));
+
+    Get(FindRunById(txn, run.id));
+    for (const char* project : {"", "default"}) {
+      Get(ListRuns(txn, project, "a", ckpt::RunName{"default", "a"}, 9));
+    }
+    Get(SetRunPolicy(txn, run.id, std::nullopt, now_));
+    Get(FindAttempt(txn, run.id, 1));
+    Get(FindAttemptByLaunch(txn, run.id, "a"));
+    Do(SetAttemptResumedFrom(txn, run.id, 1, first));
+    Do(SetAttemptTimeline(txn, run.id, 1, 1));
+    Get(ListTimelines(txn, run.id));
+    Get(FindUpload(txn, run.id, 1, 1, 0));
+
+    for (const bool removed : {false, true}) {
+      Get(ListCheckpoints(txn, run.id, {.include_removed = removed}));
+    }
+    Get(FindCheckpoint(txn, first));
+    Get(FindByStep(txn, run.id, 1, 1, false));
+    Get(FindByAlias(txn, run.id, "x"));
+    Get(GetRunFigures(txn, run.id));
+    Do(SetDamage(txn, first, ""));
+    Do(SetMetrics(txn, first, {{"loss", 2}}));
+    Do(AddPin(txn, first, "x", now_));
+    Get(RemovePin(txn, first, "x"));
+    Get(SetAlias(txn, run.id, "x", first, now_));
+    Get(RemoveAlias(txn, run.id, "x"));
+    Get(ListReferenced(txn, run.id));
+    Get(FindManifest(txn, first, 0));
+    Get(FindChunks(txn, run.project_id, {DigestOf(1)}));
+    Get(CheckpointChunks(txn, first, 0));
+    Get(FreedBy(txn, {first}));
+    Do(MarkRemoved(txn, first, {}, now_, std::nullopt));
+    Do(MarkRestored(txn, first));
+    Do(MarkRemoved(txn, first, {}, now_, std::nullopt));
+    Get(ListReclaimable(txn, now_));
+    Get(NextReclaimable(txn, now_));
+    Do(ReleaseCheckpoint(txn, first));
+    Do(DeleteReclaims(txn, {Get(ListReclaims(txn, 1))[0].row}));
+    Get(GetFigures(txn, std::nullopt, run.id));
+
+    TicketRow ticket;
+    ticket.run_id = run.id;
+    ticket.attempt = 1;
+    ticket.checkpoint_id = second;
+    const int64_t ticket_id = Get(InsertTicket(txn, ticket)).id;
+    Get(FindTicket(txn, ticket_id));
+    Get(FindTicketOfAttempt(txn, run.id, 1));
+    Do(ExtendTicket(txn, ticket_id, now_));
+    Do(InsertReport(txn, ticket_id, 0, true, "", now_));
+    Get(ListTicketed(txn, run.id, now_));
+    Get(NextTicketEnd(txn, now_));
+    Get(CountFruitlessResumes(txn, run.id, second));
+    Do(InsertEvent(txn, run.id, {}));
+    for (const uint64_t id : {uint64_t{0}, second}) Get(ListEvents(txn, run.id, id, 0, 9));
+    Do(MarkRunDeleted(txn, run.id));
+  }
+
+  // The plan of a statement, its steps joined by " | ".
+  std::string Explain(const std::string& sql) {
+    std::string plan;
+    Statement rows = Get(txn_->connection().Query("EXPLAIN QUERY PLAN " + sql));
+    while (rows.Next()) plan += (plan.empty() ? "" : " | ") + rows.Text(3);
+    Do(rows.status());
+    return plan;
+  }
+
+  std::unique_ptr<WriteTxn> txn_;
+};
+
+TEST_F(PlansTest, NoStatementScansATable) {
+  CallEverything();
+  // Scanned on purpose: what is small, what a partial index has cut down to the
+  // few rows in question, and the list of all packs.
+  const std::regex allowed(
+      "SCAN (temp\\.released|r|u|\\d+ CONSTANT ROWS?|CONSTANT ROW)"
+      "|SCAN \\w+ USING (COVERING )?INDEX (packs_open|packs_empty)"
+      "|SCAN packs"  // ListPacks, on start
+      "|SCAN q"      // ListReclaims: the queue, in order, limited
+      "|SCAN p USING INDEX sqlite_autoindex_projects_1");
+  int statements = 0;
+  for (const std::string& sql : txn_->connection().PreparedTexts()) {
+    if (sql.find("SELECT") == sql.npos && sql.find("UPDATE") == sql.npos &&
+        sql.find("DELETE") == sql.npos) {
+      continue;
+    }
+    ++statements;
+    SCOPED_TRACE(sql);
+    const std::string plan = Explain(sql);
+    for (size_t at = plan.find("SCAN "); at != plan.npos; at = plan.find("SCAN ", at + 1)) {
+      const std::string step = plan.substr(at, plan.find(" | ", at) - at);
+      EXPECT_TRUE(std::regex_match(step, allowed)) << step << "\nin: " << plan;
+    }
+    EXPECT_EQ(plan.find("AUTOMATIC"), plan.npos) << plan;
+  }
+  EXPECT_GT(statements, 60);
+}
+
+TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
+  CallEverything();
+  struct Case {
+    std::string what;
+    std::vector<std::string> words;  // that only this statement's text has together
+    std::string index;
+  };
+  const std::string list = "ORDER BY c.id DESC LIMIT ?7";
+  for (const Case& c : std::vector<Case>{
+           {"list live",
+            {list, "c.removed_at IS NULL\n"},
+            "checkpoints_live (run_id=? AND id>? AND id<?)"},
+           {"list all",
+            {list, "c.id IS NOT NULL\n"},
+            "checkpoints_by_run (run_id=? AND id>? AND id<?)"},
+           {"by id", {"WHERE c.id = ?1", "c.removal\n"}, "autoindex_checkpoints_1 (id=?)"},
+           {"by step", {"c.step = ?2 AND c.id IS NOT NULL"}, "checkpoints_by_step"},
+           {"reclaimable", {"reclaim_at <= ?1"}, "checkpoints_reclaimable (reclaim_at"},
+           {"next reclaimable", {"MIN(reclaim_at)"}, "checkpoints_reclaimable (reclaim_at>?)"},
+           {"open uploads",
+            {"WHERE c.id IS NULL ORDER BY s.row"},
+            "autoindex_checkpoints_1 (id=?)"},
+           {"an upload", {"c.attempt = ?2", "s.rank = ?4"}, "autoindex_checkpoints_2"},
+           {"a chunk",
+            {"project_id = ?1 AND digest = ?2"},
+            "autoindex_chunks_1 (project_id=? AND digest=?)"},
+           {"liveness",
+            {"DELETE FROM temp.released WHERE EXISTS"},
+            "shard_chunks_by_chunk (chunk_row=?)"},
+           {"a shard's chunks", {"SELECT c.digest"}, "PRIMARY KEY (shard_row=?)"},
+           {"timelines that refer", {"t.forked_from_run = ?1"}, "timelines_by_fork"},
+           {"runs that refer", {"a.resumed_from_run = ?1"}, "attempts_across_runs"},
+           {"leases",
+            {"SELECT DISTINCT checkpoint_id FROM tickets"},
+            "tickets_open (checkpoint_run=? AND expires_at>?)"},
+           {"next lease's end", {"MIN(expires_at)"}, "tickets_by_end (expires_at>?)"},
+           {"fruitless", {"newest_checkpoint = (SELECT"}, "tickets_by_checkpoint"},
+           {"a run's history", {"FROM events", "?2 = 0"}, "events_by_run (run_id=? AND"},
+           {"a checkpoint's history",
+            {"FROM events", "checkpoint_id = ?2"},
+            "events_by_checkpoint (run_id=? AND checkpoint_id=? AND"},
+           {"open packs", {"FROM packs WHERE sealed = 0"}, "packs_open"},
+           {"empty packs", {"p.empty = 1 AND p.sealed = 1"}, "packs_empty"},
+           {"runs of a project",
+            {"WHERE p.name = ?1 AND r.name >= ?2"},
+            "autoindex_runs_1 (project_id=? AND name>? AND name<?)"},
+       }) {
+    SCOPED_TRACE(c.what);
+    int found = 0;
+    for (const std::string& sql : txn_->connection().PreparedTexts()) {
+      if (sql.starts_with("EXPLAIN")) continue;
+      if (!std::all_of(c.words.begin(), c.words.end(),
+                       [&](const std::string& word) { return sql.find(word) != sql.npos; })) {
+        continue;
+      }
+      ++found;
+      EXPECT_THAT(Explain(sql), ::testing::HasSubstr(c.index)) << sql;
+    }
+    EXPECT_GE(found, 1) << "no statement has these words any more";
+  }
+}
+
+}  // namespace
+}  // namespace ckptd::catalog
