@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shell functions that the scripts here share; to be sourced. Bash.
 
 # A TCP port of 127.0.0.1 that nobody listens on at this moment.
