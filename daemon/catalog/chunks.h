@@ -73,7 +73,8 @@ struct Figures {
   uint64_t runs = 0, checkpoints = 0, logical_bytes = 0, stored_bytes = 0, chunks = 0,
            reclaimable_bytes = 0, open_uploads = 0;
 };
-// Of everything, of a project, or of a run.
+// Of everything, of a project, or of a run, whose reclaimable_bytes are 0:
+// extents on their way back are of no run. A run's figures read its references.
 absl::StatusOr<Figures> GetFigures(ReadTxn& txn, std::optional<int64_t> project_id,
                                    std::optional<int64_t> run_id);
 

@@ -161,8 +161,11 @@ absl::Status CheckReferences(ReadTxn& txn) {
       WHERE NOT EXISTS (SELECT 1 FROM shard_chunks AS s WHERE s.chunk_row = c.row))sql",
                              "no shard refers to the chunk with row"));
   RETURN_IF_ERROR(ExpectNone(db, R"sql(
-      SELECT q.row FROM reclaims AS q JOIN chunks AS c ON c.pack = q.pack
-      WHERE c.pack_offset < q.pack_offset + q.extent AND q.pack_offset < c.pack_offset + c.extent
+      SELECT q.row FROM reclaims AS q
+      WHERE q.pack_offset < (
+        SELECT c.pack_offset + c.extent FROM chunks AS c
+        WHERE c.pack = q.pack AND c.pack_offset < q.pack_offset + q.extent
+        ORDER BY c.pack_offset DESC LIMIT 1)
       )sql",
                              "a live chunk lies in the extent to be given back with row"));
   RETURN_IF_ERROR(ExpectNone(db, R"sql(

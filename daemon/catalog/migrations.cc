@@ -191,7 +191,7 @@ CREATE TABLE chunks (
   length      INTEGER NOT NULL,
   UNIQUE (project_id, digest)
 ) STRICT;
-CREATE INDEX chunks_by_pack ON chunks (pack);
+CREATE INDEX chunks_by_pack ON chunks (pack, pack_offset);
 
 -- Liveness: a chunk lives while a row here names it.
 CREATE TABLE shard_chunks (
