@@ -84,8 +84,7 @@ absl::Status Store::CheckSpace(uint64_t missing_bytes, size_t missing_chunks) {
 
 absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
   absl::Time now = clock_->Now();
-  std::string serialized = ckpt::ToProto(request.manifest).SerializeAsString();
-  Digest manifest_digest = ckpt::HashBytes(serialized);
+  Digest manifest_digest = catalog::ManifestDigest(request.manifest);
   std::vector<Digest> digests = UniqueDigests(request.manifest);
 
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
