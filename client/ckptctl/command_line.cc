@@ -83,7 +83,9 @@ Position FindVerb(CLI::App& root, const std::vector<std::string>& args) {
       at.next += separate ? 2 : 1;
       continue;
     }
-    CLI::App* verb = at.app->get_subcommand_no_throw(word);
+    const auto verbs =
+        at.app->get_subcommands([&](CLI::App* verb) { return verb->get_name() == word; });
+    CLI::App* verb = verbs.empty() ? nullptr : verbs[0];
     if (verb == nullptr) {
       at.unknown = true;
       break;

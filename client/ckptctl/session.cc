@@ -150,11 +150,25 @@ absl::StatusOr<CheckpointRef> Session::ParseRef(const std::string& text) const {
   return ref;
 }
 
-absl::StatusOr<Checkpoint> Session::Resolve(const std::string& text, bool include_removed) {
+absl::StatusOr<Resolved> Session::Ask(const std::string& text, bool include_removed) {
   ASSIGN_OR_RETURN(const CheckpointRef ref, ParseRef(text));
   ASSIGN_OR_RETURN(Client * daemon, Daemon());
-  ASSIGN_OR_RETURN(Resolved resolved, daemon->Resolve(ref.run, *ref.selector, include_removed));
+  return daemon->Resolve(ref.run, *ref.selector, include_removed);
+}
+
+absl::StatusOr<Checkpoint> Session::Resolve(const std::string& text, bool include_removed) {
+  ASSIGN_OR_RETURN(Resolved resolved, Ask(text, include_removed));
   if (!resolved.explanation.empty()) Note(Printable(resolved.explanation, 1000));
+  return std::move(resolved.checkpoint);
+}
+
+absl::StatusOr<Checkpoint> Session::ResolveExactly(const std::string& text, bool include_removed) {
+  ASSIGN_OR_RETURN(Resolved resolved, Ask(text, include_removed));
+  if (!resolved.explanation.empty()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, reason::kBadField,
+                     fmt::format("{}: {}; nothing was changed, name the one you mean by its id",
+                                 Printable(text), resolved.explanation));
+  }
   return std::move(resolved.checkpoint);
 }
 
@@ -167,9 +181,9 @@ std::vector<std::string> Session::CompleteRuns(const std::string& text, bool sel
   if (at == std::string::npos) {
     const size_t slash = text.find('/');
     const std::string project = slash == std::string::npos ? "" : text.substr(0, slash);
-    const absl::StatusOr<std::vector<Run>> runs = (*daemon)->ListRuns(project);
+    const absl::StatusOr<std::vector<ckpt::Run>> runs = (*daemon)->ListRuns(project);
     if (!runs.ok()) return words;
-    for (const Run& run : *runs) {
+    for (const ckpt::Run& run : *runs) {
       const std::string name = slash == std::string::npos
                                    ? run.name.run
                                    : fmt::format("{}/{}", run.name.project, run.name.run);

@@ -53,6 +53,9 @@ class Session {
   // Asks the daemon which checkpoint RUN@SELECTOR is. When something else than
   // what was named is offered (a damaged one skipped), says so on stderr.
   absl::StatusOr<Checkpoint> Resolve(const std::string& text, bool include_removed = false);
+  // For verbs that change something: FAILED_PRECONDITION where Resolve would
+  // take another checkpoint than the one named.
+  absl::StatusOr<Checkpoint> ResolveExactly(const std::string& text, bool include_removed = false);
 
   // For the shell: runs that `text` can become and, with `selectors`, what can
   // follow "RUN@". Empty when the daemon does not answer at once.
@@ -92,6 +95,7 @@ class Session {
 
  private:
   void AddCommonFlags(CLI::App* verb, bool short_output_flag);
+  absl::StatusOr<Resolved> Ask(const std::string& text, bool include_removed);
   absl::StatusOr<std::unique_ptr<Client>> Connect(absl::Duration at_least);
 
   std::string address_, output_ = "table", wait_ = "2s";

@@ -12,7 +12,7 @@ struct Options {
 
 absl::Status Set(Session& session, const Options& options) {
   RETURN_IF_ERROR(CheckAlias(options.alias));
-  ASSIGN_OR_RETURN(const Checkpoint found, session.Resolve(options.target));
+  ASSIGN_OR_RETURN(const Checkpoint found, session.ResolveExactly(options.target));
   ASSIGN_OR_RETURN(Client * daemon, session.Daemon());
   ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                    daemon->SetAlias(found.run, options.alias, found.id));

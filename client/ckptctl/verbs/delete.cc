@@ -59,7 +59,7 @@ absl::Status DeleteCheckpoints(Session& session, const Options& options) {
     run = ref.run;
   }
   for (const std::string& text : options.checkpoints) {
-    ASSIGN_OR_RETURN(const Checkpoint checkpoint, session.Resolve(text));
+    ASSIGN_OR_RETURN(const Checkpoint checkpoint, session.ResolveExactly(text));
     if (std::find(ids.begin(), ids.end(), checkpoint.id) == ids.end()) {
       ids.push_back(checkpoint.id);
     }

@@ -11,7 +11,7 @@ struct Options {
 
 absl::Status Pin(Session& session, const Options& options) {
   RETURN_IF_ERROR(CheckLabelName("pin", options.name));
-  ASSIGN_OR_RETURN(const Checkpoint found, session.Resolve(options.target));
+  ASSIGN_OR_RETURN(const Checkpoint found, session.ResolveExactly(options.target));
   ASSIGN_OR_RETURN(Client * daemon, session.Daemon());
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, daemon->Pin(found.run, found.id, options.name));
   if (session.json()) {

@@ -8,7 +8,8 @@ void AddRestore(CLI::App& app, Session& session) {
   CLI::App* verb = session.AddVerb(
       app, "restore", "Brings a removed checkpoint back while its policy's restore grace lasts",
       [target](Session& s) {
-        ASSIGN_OR_RETURN(const Checkpoint found, s.Resolve(*target, /*include_removed=*/true));
+        ASSIGN_OR_RETURN(const Checkpoint found,
+                         s.ResolveExactly(*target, /*include_removed=*/true));
         ASSIGN_OR_RETURN(Client * daemon, s.Daemon());
         ASSIGN_OR_RETURN(const Checkpoint checkpoint, daemon->Restore(found.run, found.id));
         if (s.json()) {

@@ -8,7 +8,7 @@ void AddRewind(CLI::App& app, Session& session) {
   CLI::App* verb = session.AddVerb(
       app, "rewind", "Makes an older checkpoint the one that the run resumes from next",
       [target](Session& s) {
-        ASSIGN_OR_RETURN(const Checkpoint checkpoint, s.Resolve(*target));
+        ASSIGN_OR_RETURN(const Checkpoint checkpoint, s.ResolveExactly(*target));
         ASSIGN_OR_RETURN(Client * daemon, s.Daemon());
         ASSIGN_OR_RETURN(const Run run, daemon->Rewind(checkpoint.run, checkpoint.id));
         if (s.json()) {

@@ -13,7 +13,7 @@ struct Options {
 
 absl::Status Unpin(Session& session, const Options& options) {
   if (!options.name.empty()) RETURN_IF_ERROR(CheckLabelName("pin", options.name));
-  ASSIGN_OR_RETURN(const Checkpoint found, session.Resolve(options.target));
+  ASSIGN_OR_RETURN(const Checkpoint found, session.ResolveExactly(options.target));
   std::string name = options.name;
   if (name.empty()) {
     if (found.pins.size() > 1) {
