@@ -333,7 +333,8 @@ absl::StatusOr<bool> RemoveAlias(WriteTxn& txn, int64_t run_id, const std::strin
 absl::StatusOr<std::vector<uint64_t>> ListReferenced(ReadTxn& txn, int64_t run_id) {
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(R"sql(
       SELECT t.forked_from FROM timelines AS t JOIN runs AS r ON r.id = t.run_id
-      WHERE t.forked_from_run = ?1 AND t.forked_from IS NOT NULL AND r.deleted = 0
+      WHERE t.forked_from_run = ?1 AND t.forked_from IS NOT NULL
+        AND t.run_id <> ?1 AND r.deleted = 0
       UNION
       SELECT a.resumed_from FROM attempts AS a JOIN runs AS r ON r.id = a.run_id
       WHERE a.resumed_from_run = ?1 AND a.resumed_from_run <> a.run_id AND r.deleted = 0)sql",

@@ -60,7 +60,9 @@ absl::StatusOr<uint64_t> SetAlias(WriteTxn& txn, int64_t run_id, const std::stri
                                   uint64_t id, absl::Time now);
 absl::StatusOr<bool> RemoveAlias(WriteTxn& txn, int64_t run_id, const std::string& alias);
 
-// Ids of the run's checkpoints that another run's or timeline's start names.
+// Ids of the run's checkpoints that another run's start names. (A timeline
+// of the run's own needs no hold on where it forked: until it has a commit
+// of its own that is `latest` and the floor, and afterwards history.)
 absl::StatusOr<std::vector<uint64_t>> ListReferenced(ReadTxn& txn, int64_t run_id);
 
 // A committed checkpoint's manifest; nothing when it has no such rank.

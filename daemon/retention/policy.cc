@@ -240,7 +240,7 @@ class Judging {
       const Candidate& c = candidates_[i];
       for (const std::string& pin : c.pins) Keep(i, Rule::kPinned, "pinned: " + pin);
       for (const std::string& alias : c.aliases) Keep(i, Rule::kAliased, "aliased: " + alias);
-      if (c.referenced) Keep(i, Rule::kReferenced, "referenced by another run or timeline");
+      if (c.referenced) Keep(i, Rule::kReferenced, "referenced by another run");
       if (c.leased) Keep(i, Rule::kLeased, "leased by a reader");
     }
   }

@@ -28,7 +28,7 @@ struct Candidate {
   bool on_current_line = true;                 // an ancestor-or-self of the current timeline's end
   std::set<std::string> pins;
   std::set<std::string> aliases;
-  bool referenced = false;                     // another run or timeline started from it
+  bool referenced = false;                     // another run started from it
   bool leased = false;
 };
 

@@ -83,7 +83,7 @@ TEST(RetentionTable, Damaged) {
       {"damaged but pinned, aliased, referenced or leased stays",
        "last:1",
        "1@1 damaged pin:a; 2@2 damaged alias:b; 3@3 damaged ref; 4@4 damaged lease; 5@5",
-       {"1 kept: pinned: a", "2 kept: aliased: b", "3 kept: referenced by another run or timeline",
+       {"1 kept: pinned: a", "2 kept: aliased: b", "3 kept: referenced by another run",
         "4 kept: leased by a reader", "5 kept: newest on the current timeline, last 1/1"}},
       {"nothing whole left: the damaged ones stay",
        "last:1",
@@ -124,7 +124,7 @@ TEST(RetentionTable, Held) {
       {"referenced",
        "last:1",
        "1@10 ref; 2@20",
-       {"1 kept: referenced by another run or timeline",
+       {"1 kept: referenced by another run",
         "2 kept: newest on the current timeline, last 1/1"}},
       {"leased",
        "last:1",
@@ -139,7 +139,7 @@ TEST(RetentionTable, Held) {
        "last:2 best:loss:min:1",
        "1@10 loss=1 pin:a alias:b ref lease; 2@20",
        {"1 kept: last 2/2, best loss #1, pinned: a, aliased: b, "
-        "referenced by another run or timeline, leased by a reader",
+        "referenced by another run, leased by a reader",
         "2 kept: newest on the current timeline, last 1/2"}},
   });
 }
