@@ -111,11 +111,13 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
     return AttemptFenced(request.run, request.attempt, run.newest_attempt);
   }
   if (existing) {
-    absl::MutexLock lock(&uploads_mutex_);
-    if (auto it = uploads_.find(existing->shard_row); it != uploads_.end()) {
-      opened.upload_id = Upload::IdOf(existing->shard_row);
-      opened.missing_chunks = it->second->MissingChunks();
-      opened.missing_bytes = it->second->missing_bytes();
+    opened.upload_id = Upload::IdOf(existing->shard_row);
+    if (auto session = FindUpload(opened.upload_id); session.ok()) {
+      // Its first chunk may be waiting for the writer, to start a pack, with
+      // the session locked: let the writer go before asking.
+      txn.reset();
+      opened.missing_chunks = (*session)->MissingChunks();
+      opened.missing_bytes = (*session)->missing_bytes();
       return opened;
     }
   }
@@ -157,6 +159,7 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
     ForgetUpload(shard_row);
     return committed;
   }
+  txn.reset();
   opened.upload_id = Upload::IdOf(shard_row);
   opened.missing_chunks = upload->MissingChunks();
   opened.missing_bytes = upload->missing_bytes();
