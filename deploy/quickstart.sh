@@ -74,7 +74,7 @@ echo "ckptd answers at $CKPTD_ADDRESS, its data is in $work/data"
 
 steps=400
 kill_at=230
-train=(ckpt-trainer --run demo --size tiny --steps "$steps" --save-every 20 --eval-every 40
+train=(ckpt-trainer --run demo --size tiny --steps "$steps" --save-every 20 --eval-every 100
   --keep-last 3 --keep-best 2 --print-every 40 --log "$work/loss.jsonl"
   /usr/share/common-licenses)
 
