@@ -131,7 +131,7 @@ absl::StatusOr<absl::Duration> ParseDuration(std::string_view text) {
   return total;
 }
 
-std::string FormatDuration(absl::Duration duration) {
+std::string DurationText(absl::Duration duration) {
   if (duration <= absl::ZeroDuration()) return "0";
   int64_t milliseconds = absl::ToInt64Milliseconds(duration);
   if (milliseconds == 0) return "0";
@@ -156,7 +156,7 @@ std::string FormatAge(absl::Duration age) {
   return fmt::format("{}y", days / 365);
 }
 
-std::string FormatTime(absl::Time time, absl::TimeZone zone) {
+std::string TimeText(absl::Time time, absl::TimeZone zone) {
   return absl::FormatTime("%Y-%m-%d %H:%M:%S", time, zone);
 }
 

@@ -23,12 +23,12 @@ std::string FormatBytesExact(uint64_t bytes);
 // units. A number without a unit is refused, but for "0".
 absl::StatusOr<absl::Duration> ParseDuration(std::string_view text);
 // As ParseDuration reads it: "1h30m"; "0" for none.
-std::string FormatDuration(absl::Duration duration);
+std::string DurationText(absl::Duration duration);
 
 // How long ago, in one unit: "12s", "5m", "3h", "4d", "2y". Never negative.
 std::string FormatAge(absl::Duration age);
 // "2026-01-31 09:05:07" in `zone`.
-std::string FormatTime(absl::Time time, absl::TimeZone zone);
+std::string TimeText(absl::Time time, absl::TimeZone zone);
 // RFC 3339 in UTC, with milliseconds: for programs.
 std::string FormatTimeUtc(absl::Time time);
 

@@ -7,7 +7,7 @@ namespace {
 // Both scripts ask the hidden verb `__complete`, so they need no change when
 // verbs do.
 constexpr char kBash[] =
-    R"(# bash completion of ckptctl. For this shell:  source <(ckptctl completion bash)
+    R"sh(# bash completion of ckptctl. For this shell:  source <(ckptctl completion bash)
 # For all: put it into ~/.local/share/bash-completion/completions/ckptctl
 _ckptctl() {
   local line=${COMP_LINE:0:COMP_POINT} current cut candidate
@@ -27,25 +27,28 @@ _ckptctl() {
   [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *@ ]] && compopt -o nospace
 }
 complete -o default -F _ckptctl ckptctl
-)";
+)sh";
 
-constexpr char kZsh[] = R"(#compdef ckptctl
+constexpr char kZsh[] = R"sh(#compdef ckptctl
 # zsh completion of ckptctl. Put it into a folder of $fpath as _ckptctl, or for
 # this shell:  source <(ckptctl completion zsh)
 _ckptctl() {
   local -a candidates
-  candidates=(${(f)" $("${words[1]}" __complete-- "${(@)words[2,CURRENT]}" 2 > / dev / null) "})
-    if ((${#candidates} == 0));
-then _files elif ((${#candidates} == 1)) && [[${candidates[1]} == *@]];
-then compadd - S '' --"${candidates[@]}" else compadd-- "${candidates[@]}" fi
+  candidates=(${(f)"$("${words[1]}" __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)"})
+  if (( ${#candidates} == 0 )); then
+    _files
+  elif (( ${#candidates} == 1 )) && [[ ${candidates[1]} == *@ ]]; then
+    compadd -S '' -- "${candidates[@]}"
+  else
+    compadd -- "${candidates[@]}"
+  fi
 }
-if
-  [[${funcstack[1]} == _ckptctl]]; then
+if [[ ${funcstack[1]} == _ckptctl ]]; then
   _ckptctl "$@"
 else
   compdef _ckptctl ckptctl
 fi
-)";
+)sh";
 
 }  // namespace
 

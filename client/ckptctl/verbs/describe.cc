@@ -17,7 +17,7 @@ struct Options {
 };
 
 std::string WhenText(absl::Time time) {
-  return fmt::format("{} ({} ago)", FormatTime(time, absl::LocalTimeZone()),
+  return fmt::format("{} ({} ago)", TimeText(time, absl::LocalTimeZone()),
                      FormatAge(absl::Now() - time));
 }
 
@@ -54,7 +54,7 @@ absl::Status DescribeRun(Session& session, const RunName& name) {
     Table table({{"TIMELINE", Table::Align::kRight}, {"OPENED"}, {"WHY"}});
     for (const Timeline& timeline : details.timelines) {
       table.Add({fmt::format("{}", timeline.number),
-                 FormatTime(timeline.opened_at, absl::LocalTimeZone()), timeline.reason});
+                 TimeText(timeline.opened_at, absl::LocalTimeZone()), timeline.reason});
     }
     session.Print("\n" + table.ToString());
   }
@@ -91,9 +91,9 @@ std::string CheckpointText(const Checkpoint& c) {
   fields.Add("State", c.damage.empty() ? "whole" : "DAMAGED: " + c.damage);
   if (c.removed_at) {
     fields.Add("Removed", WhenText(*c.removed_at) + ": " + ReasonsText(c.verdict));
-    fields.Add("Can be restored", c.restorable_until ? "until " + FormatTime(*c.restorable_until,
-                                                                             absl::LocalTimeZone())
-                                                     : "no");
+    fields.Add("Can be restored",
+               c.restorable_until ? "until " + TimeText(*c.restorable_until, absl::LocalTimeZone())
+                                  : "no");
   } else {
     fields.Add(c.verdict.keep ? "Kept for" : "Goes next, as", ReasonsText(c.verdict));
   }
@@ -126,7 +126,7 @@ absl::Status DescribeCheckpoint(Session& session, const Options& options) {
     Table table({{"TIME"}, {"EVENT"}, {"WHAT HAPPENED"}});
     for (auto event = details.events.rbegin(); event != details.events.rend(); ++event) {
       table.Add(
-          {FormatTime(event->at, absl::LocalTimeZone()), EventKindName(event->kind), event->text});
+          {TimeText(event->at, absl::LocalTimeZone()), EventKindName(event->kind), event->text});
     }
     session.Print("\n" + table.ToString());
   }

@@ -36,7 +36,7 @@ absl::Status History(Session& session, const Options& options) {
   }
   Table table({{"TIME"}, {"STEP", Table::Align::kRight}, {"EVENT"}, {"WHAT HAPPENED"}});
   for (const Event& event : events) {
-    table.Add({FormatTime(event.at, absl::LocalTimeZone()),
+    table.Add({TimeText(event.at, absl::LocalTimeZone()),
                event.checkpoint_id != 0 ? fmt::format("{}", event.step) : "",
                EventKindName(event.kind), event.text});
   }

@@ -28,7 +28,7 @@ std::string PolicyText(const Policy& p) {
                                         rule.mode == MetricMode::kMax ? "max" : "min"));
   }
   count("keep-every-steps", p.keep_every_steps);
-  if (p.keep_within) fields.Add("keep-within", FormatDuration(*p.keep_within));
+  if (p.keep_within) fields.Add("keep-within", DurationText(*p.keep_within));
   count("keep-hourly", p.keep_hourly);
   count("keep-daily", p.keep_daily);
   count("keep-weekly", p.keep_weekly);
@@ -36,9 +36,9 @@ std::string PolicyText(const Policy& p) {
   count("keep-yearly", p.keep_yearly);
   if (p.keep_bytes) fields.Add("keep-bytes", FormatBytesExact(*p.keep_bytes));
   if (!p.has_rules()) fields.Add("rules", "none: everything is kept");
-  fields.Add("metric-grace", FormatDuration(p.metric_grace));
-  fields.Add("restore-grace", FormatDuration(p.restore_grace));
-  fields.Add("upload-deadline", FormatDuration(p.upload_deadline));
+  fields.Add("metric-grace", DurationText(p.metric_grace));
+  fields.Add("restore-grace", DurationText(p.restore_grace));
+  fields.Add("upload-deadline", DurationText(p.upload_deadline));
   fields.Add("max-failed-resumes", fmt::format("{}", p.max_failed_resumes));
   return fields.ToString();
 }

@@ -34,7 +34,8 @@ class FileShard {
     if (!file.ok()) {
       // The command is right, the file's bytes are not.
       if (file.status().code() == absl::StatusCode::kInvalidArgument) {
-        return MakeError(absl::StatusCode::kDataLoss, reason::kBadField, file.status().message());
+        return MakeError(absl::StatusCode::kDataLoss, reason::kBadField,
+                         std::string(file.status().message()));
       }
       return file.status();
     }

@@ -39,7 +39,7 @@ void Show(Session& session, const Event& event) {
     // One object a line, so that a reader need not wait for the end.
     session.Print(ToJson(event).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   } else {
-    session.Print(fmt::format("{}  {:<12}  {}{}\n", FormatTime(event.at, absl::LocalTimeZone()),
+    session.Print(fmt::format("{}  {:<12}  {}{}\n", TimeText(event.at, absl::LocalTimeZone()),
                               EventKindName(event.kind),
                               event.checkpoint_id != 0 ? fmt::format("step {}: ", event.step) : "",
                               Printable(event.text, 1000)));

@@ -86,9 +86,9 @@ TEST(ParseDuration, RefusesNonsense) {
   }
 }
 
-TEST(FormatDuration, ReadsBack) {
+TEST(DurationText, ReadsBack) {
   for (const char* text : {"0", "500ms", "1m30s", "2h", "1h30m", "7d", "1d1h1m1s1ms"}) {
-    EXPECT_EQ(FormatDuration(*ParseDuration(text)), text);
+    EXPECT_EQ(DurationText(*ParseDuration(text)), text);
   }
 }
 
