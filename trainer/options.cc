@@ -33,6 +33,7 @@ int ParseOptions(int argc, char** argv, Options& options) {
   std::string size = "tiny";
   std::string run = options.run.run;
   uint32_t keep_last = 0, keep_best = 0;
+  std::string on_busy = "wait";
   bool untied = false;
 
   app.add_option("text", options.text, "Text files, or directories of them")
@@ -41,12 +42,12 @@ int ParseOptions(int argc, char** argv, Options& options) {
       ->check(CLI::Range(0.001, 0.9))
       ->capture_default_str();
 
-  app.add_option("--size", size, "tiny (0.1 M), small (11 M), gpt2 (124 M)")
+  app.add_option("--size", size, "0.1, 11 or 124 million parameters")
       ->check(OneOf({"tiny", "small", "gpt2"}))
       ->capture_default_str()
       ->group("Model");
   const auto size_part = [&](const std::string& flag, int64_t& value, const std::string& text) {
-    return app.add_option(flag, value, text)->check(CLI::Range(1, 1 << 20))->group("Model");
+    return app.add_option(flag, value, text)->check(CLI::PositiveNumber)->group("Model");
   };
   std::map<std::string, int64_t> given;
   size_part("--layers", given["layers"], "Blocks");
@@ -63,10 +64,8 @@ int ParseOptions(int argc, char** argv, Options& options) {
   const auto training = [&](const std::string& flag, auto& value, const std::string& text) {
     return app.add_option(flag, value, text)->capture_default_str()->group("Training");
   };
-  const CLI::Range count(int64_t{1}, int64_t{1} << 40);
-  training("--optimizer", options.optimizer, "adamw, adam, sgd")
-      ->check(OneOf({"adamw", "adam", "sgd"}));
-  training("--schedule", options.schedule, "cosine, step, plateau, none")
+  training("--optimizer", options.optimizer, "")->check(OneOf({"adamw", "adam", "sgd"}));
+  training("--schedule", options.schedule, "Of the learning rate")
       ->check(OneOf({"cosine", "step", "plateau", "none"}));
   app.add_option("--lr", options.learning_rate, "Learning rate [0.001; sgd 0.1]")
       ->check(CLI::PositiveNumber)
@@ -77,19 +76,22 @@ int ParseOptions(int argc, char** argv, Options& options) {
           ->group("Training");
   training("--momentum", options.momentum, "sgd")->check(CLI::Range(0.0, 1.0));
   training("--warmup", options.warmup, "cosine: steps")->check(CLI::NonNegativeNumber);
-  training("--lr-step", options.lr_step, "step: steps between cuts")->check(count);
+  training("--lr-step", options.lr_step, "step: steps between cuts")->check(CLI::PositiveNumber);
   training("--lr-factor", options.lr_factor, "step, plateau: what a cut multiplies by")
       ->check(CLI::Range(1e-6, 0.999));
   training("--patience", options.patience, "plateau: evaluations")->check(CLI::NonNegativeNumber);
   training("--clip", options.clip, "Greatest norm of the gradient; 0: any")
       ->check(CLI::NonNegativeNumber);
-  training("--batch", options.batch, "Windows a step")->check(count);
-  training("--steps", options.steps, "Steps in all, those before a resume included")->check(count);
-  training("--eval-every", options.eval_every, "Steps between validations")->check(count);
-  training("--eval-batches", options.eval_batches, "Batches a validation")->check(count);
+  training("--batch", options.batch, "Windows a step")->check(CLI::PositiveNumber);
+  training("--steps", options.steps, "Steps in all, those before a resume included")
+      ->check(CLI::PositiveNumber);
+  training("--eval-every", options.eval_every, "Steps between validations")
+      ->check(CLI::PositiveNumber);
+  training("--eval-batches", options.eval_batches, "Batches a validation")
+      ->check(CLI::PositiveNumber);
   training("--seed", options.seed, "Of weights, dropout and order");
   app.add_option("--threads", options.threads, "CPU threads; 1 makes runs repeat bit for bit")
-      ->check(CLI::Range(1, 1024))
+      ->check(CLI::PositiveNumber)
       ->group("Training");
   app.add_flag("--cpu", options.cpu, "Even where there is CUDA")->group("Training");
 
@@ -97,6 +99,9 @@ int ParseOptions(int argc, char** argv, Options& options) {
     return app.add_option(flag, value, text)->group("Checkpoints");
   };
   saving("--address", options.address, "Of ckptd: host:port or unix:PATH");
+  saving("--wait", options.wait, "Seconds to wait for a ckptd that cannot be reached")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   saving("--run", run, "[PROJECT/]RUN")->capture_default_str();
   saving("--launch-id", options.launch_id, "Names this start of the job");
   saving("--save-every", options.save_every, "Steps; 0: only the best and the last")
@@ -108,12 +113,9 @@ int ParseOptions(int argc, char** argv, Options& options) {
       ->capture_default_str();
   app.add_flag("--require-resume", options.require_resume, "Refuse to start from scratch")
       ->group("Checkpoints");
-  saving("--on-busy", options.on_busy, "A save while one is under way: wait, skip, queue")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, OnBusy>{
-              {"wait", OnBusy::kWait}, {"skip", OnBusy::kSkip}, {"queue", OnBusy::kQueue}},
-          CLI::ignore_case))
-      ->default_str("wait");
+  saving("--on-busy", on_busy, "What a save does while one is under way")
+      ->check(OneOf({"wait", "skip", "queue"}))
+      ->capture_default_str();
   saving("--keep-last", keep_last, "A new run's policy: keep the last N")
       ->check(CLI::PositiveNumber);
   saving("--keep-best", keep_best, "A new run's policy: keep the best N by val_loss")
@@ -124,7 +126,9 @@ int ParseOptions(int argc, char** argv, Options& options) {
   };
   output("--log", options.log, "Loss curve, one JSON object a line");
   output("--final-state", options.final_state, "Digests of everything at the end, as JSON");
-  output("--print-every", options.print_every, "Steps")->check(count)->capture_default_str();
+  output("--print-every", options.print_every, "Steps")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
 
   try {
     app.parse(argc, argv);
@@ -159,6 +163,8 @@ int ParseOptions(int argc, char** argv, Options& options) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (weight_decay->count() == 0 && options.optimizer != "adamw") options.weight_decay = 0;
+  if (on_busy == "skip") options.on_busy = OnBusy::kSkip;
+  if (on_busy == "queue") options.on_busy = OnBusy::kQueue;
   if (options.text.empty()) options.text = {kDefaultCorpus};
   if (options.learning_rate == 0) options.learning_rate = options.optimizer == "sgd" ? 0.1 : 1e-3;
   if (keep_last > 0 || keep_best > 0) {

@@ -39,6 +39,7 @@ struct Options {
 
   // Checkpoints.
   std::string address;
+  int64_t wait = 300;  // seconds that an absent daemon is waited for
   RunName run{"default", "gpt"};
   std::string launch_id;
   int64_t save_every = 50;

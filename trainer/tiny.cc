@@ -21,7 +21,7 @@ absl::Status Train() {
   state.AddRng();
   ASSIGN_OR_RETURN(auto checkpointer, ckpt::Checkpointer::Open({.run = {"default", "tiny"}}));
   ASSIGN_OR_RETURN(auto resumed, state.Resume(*checkpointer, "latest"));
-  fmt::print("{} Epoch {}, loss {:.6f}.\n", resumed.explanation, epoch, loss);
+  fmt::print("{}\nFrom epoch {}, loss {:.6f}\n", resumed.explanation, epoch, loss);
 
   for (const int64_t end = epoch + 20; epoch < end;) {
     const auto x = torch::randn({64, 10});
@@ -35,7 +35,7 @@ absl::Status Train() {
     RETURN_IF_ERROR(
         state.Save(*checkpointer, static_cast<uint64_t>(epoch), {{"val_loss", loss}}).status());
   }
-  fmt::print("Epoch {}, loss {:.6f}.\n", epoch, loss);
+  fmt::print("To epoch {}, loss {:.6f}\n", epoch, loss);
   return checkpointer->Flush();
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include <absl/time/clock.h>
 #include <spdlog/spdlog.h>
 #include <torch/cuda.h>
 #include <torch/nn/utils/clip_grad.h>
@@ -106,6 +107,21 @@ class Windows {
   torch::Device device_;
 };
 
+// A job is often started before its daemon: says so while it waits, and ends
+// the wait when it is told to stop.
+absl::Status WaitForDaemon(ClientOptions options, const std::atomic<bool>& stop) {
+  const absl::Time end = absl::Now() + options.retry.window;
+  options.retry.window = absl::ZeroDuration();
+  ASSIGN_OR_RETURN(const auto client, Client::Connect(std::move(options)));
+  for (bool told = false;; told = true) {
+    const absl::Status status = client->GetStats().status();
+    if (!HasReason(status, reason::kUnreachable)) return status;
+    if (stop || absl::Now() >= end) return status;
+    if (!told) spdlog::warn("waiting for ckptd: {}", std::string(status.message()));
+    absl::SleepFor(absl::Milliseconds(500));
+  }
+}
+
 // Everything that a step changes, and so everything that a save holds.
 class Job {
  public:
@@ -130,11 +146,13 @@ class Job {
   }
 
   // Opens the attempt, and goes on where the run was.
-  absl::Status Begin() {
+  absl::Status Begin(const std::atomic<bool>& stop) {
     spdlog::info("{} parameters, {} bytes of text, {}", model_->ParameterCount(),
                  corpus_.train.size(), device_.str());
     CheckpointerOptions checkpoints;
     checkpoints.client.address = options_.address;
+    checkpoints.client.retry.window = absl::Seconds(options_.wait);
+    RETURN_IF_ERROR(WaitForDaemon(checkpoints.client, stop));
     checkpoints.run = options_.run;
     checkpoints.launch_id = options_.launch_id;
     checkpoints.policy = options_.policy;
@@ -280,7 +298,7 @@ absl::Status Train(const Options& options, const std::atomic<bool>& stop) {
     ASSIGN_OR_RETURN(Corpus corpus, ReadCorpus(options.text, options.validation_share,
                                                static_cast<size_t>(options.model.context) + 1));
     Job job(options, std::move(corpus));
-    RETURN_IF_ERROR(job.Begin());
+    RETURN_IF_ERROR(job.Begin(stop));
     return job.Run(stop);
   });
 }

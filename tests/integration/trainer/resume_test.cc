@@ -111,6 +111,7 @@ TEST_P(ResumeTest, EndsBitForBitAsIfNeverKilled) {
   std::mt19937 random(seed);
   for (int kill = 1; kill <= 2; ++kill) {
     auto trainer = Trainer(killed, Flags());
+    if (kill == 2) ASSERT_TRUE(trainer->WaitForOutput("resumed at step")) << Output(killed);
     ASSERT_TRUE(WaitForSteps(killed, *trainer, kHalf + static_cast<int>(random() % (kHalf / 2))));
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 20000));
     ASSERT_EQ(trainer->KillAndWait(SIGKILL), Ended{.signal = SIGKILL}) << Output(killed);
@@ -184,8 +185,8 @@ TEST_F(TrainerTest, TheTinyExampleResumes) {
     Process tiny({TINY_BINARY}, Path("tiny.out"), {{"CKPTD_ADDRESS", daemon_->address()}});
     ASSERT_EQ(tiny.Wait(), Ended{.code = 0}) << tiny.Output();
   }
-  EXPECT_THAT(Output("tiny"), HasSubstr("Epoch 20, loss"));
-  EXPECT_THAT(Output("tiny"), HasSubstr("Epoch 40, loss"));
+  EXPECT_THAT(Output("tiny"), HasSubstr("From epoch 20, loss"));
+  EXPECT_THAT(Output("tiny"), HasSubstr("To epoch 40, loss"));
 }
 
 }  // namespace
