@@ -47,7 +47,7 @@ class FileShard {
   const Manifest& manifest() const { return manifest_; }
   uint64_t bytes() const { return manifest_.bytes(); }
 
-  // Reads the file once to name its chunks.
+  // Reads the file once to name its chunks; the manifest is complete then.
   absl::Status Hash(const ProgressFn& progress, const Cancel& cancel) {
     std::vector<std::byte> buffer;
     uint64_t offset = 0;
@@ -60,7 +60,7 @@ class FileShard {
       offset += chunk.length;
       progress({offset, total});
     }
-    return absl::OkStatus();
+    return CheckManifest(manifest_);
   }
 
   // Bytes of the stream; what lies between entries is zero.
@@ -113,7 +113,6 @@ class FileShard {
       values_.push_back(std::move(bytes));
     }
     for (uint32_t length : LayOut(manifest_.entries)) manifest_.chunks.push_back({{}, length});
-    RETURN_IF_ERROR(CheckManifest(manifest_));
     for (size_t i = 0; i < manifest_.entries.size(); ++i) by_offset_.push_back(i);
     std::sort(by_offset_.begin(), by_offset_.end(), [&](size_t a, size_t b) {
       return manifest_.entries[a].offset < manifest_.entries[b].offset;
