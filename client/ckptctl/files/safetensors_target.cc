@@ -90,7 +90,7 @@ absl::StatusOr<std::unique_ptr<Target>> CreateSafetensorsTarget(const std::strin
   }
   if (in_metadata > 0) {
     notes.push_back(
-        fmt::format("{} that {} no tensor {} put into the file's metadata, in base64",
+        fmt::format("{} that {} no tensor {} put into the file's metadata",
                     in_metadata == 1 ? "1 entry" : fmt::format("{} entries", in_metadata),
                     in_metadata == 1 ? "is" : "are", in_metadata == 1 ? "was" : "were"));
   }

@@ -13,6 +13,7 @@ import sys
 import zipfile
 
 import torch
+import torch._weights_only_unpickler
 
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1,
               "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "U32": 4, "U64": 8}
@@ -96,8 +97,11 @@ def check_torch(path, entries):
         for info in archive.infolist():
             assert info.compress_type == zipfile.ZIP_STORED
     checkpoint = torch.load(path)
-    again = torch.load(path, weights_only=True)
-    assert list(again) == list(checkpoint)
+    again = checkpoint
+    # Torch 1.13 knows weights_only, but cannot read a float with it.
+    if hasattr(torch._weights_only_unpickler, "BINFLOAT"):
+        again = torch.load(path, weights_only=True)
+        assert list(again) == list(checkpoint)
 
     for name, (dtype, shape, data) in entries.items():
         expected = as_tensor(dtype, shape, data)
