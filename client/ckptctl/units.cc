@@ -58,18 +58,17 @@ absl::StatusOr<uint64_t> ParseBytes(std::string_view text) {
     if (suffix != "" && suffix != "IB" && suffix != "B") return bad();
     factor = std::pow(suffix == "B" ? 1000.0 : 1024.0, static_cast<double>(power + 1));
   }
+  if (factor == 1) {
+    // Whole numbers of bytes above 2^53 would lose digits as a double.
+    uint64_t whole = 0;
+    const std::string_view digits = Trim(text);
+    const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), whole);
+    const std::string_view unread(parsed.ptr, digits.data() + digits.size());
+    if (parsed.ec == std::errc() && unread.find('.') == std::string_view::npos) return whole;
+  }
   value = std::round(value * factor);
   if (value >= 18446744073709551615.0) {
     return Invalid(fmt::format("the size '{}' is too large", Printable(text)));
-  }
-  // Whole numbers of bytes above 2^53 would lose digits as a double.
-  if (factor == 1) {
-    uint64_t whole = 0;
-    const std::string_view digits = Trim(text);
-    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), whole);
-    if (error == std::errc() && (*end == '\0' || end == digits.data() + digits.size())) {
-      return whole;
-    }
   }
   return static_cast<uint64_t>(value);
 }

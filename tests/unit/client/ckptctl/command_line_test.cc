@@ -37,7 +37,7 @@ TEST_F(CommandLineTest, SaysWhatIsWrongInOneSentence) {
       {{"lsit"}, "no verb 'lsit'; did you mean 'list'?"},
       {{"frobnicate"}, "no verb 'frobnicate'; see ckptctl --help"},
       {{"--address", "x", "lits", "gpt"}, "did you mean 'list'?"},
-      {{"x\x1b[2J"}, "x\\x1B[2J"},
+      {{"x\x1b[2J"}, "x\\x1b[2J"},
       {{"list"}, "list: RUN is required"},
       {{"list", "gpt", "--jsno"}, "ckptctl list has no flag '--jsno'; did you mean '--json'?"},
       {{"list", "gpt", "--wibble=3"}, "ckptctl list has no flag '--wibble'"},

@@ -27,7 +27,7 @@ TEST(Table, CountsCharactersNotBytes) {
 TEST(Table, CellsCannotMoveTheCursor) {
   Table table({{"A"}});
   table.Add({"x\n\x1b[2Jy"});
-  EXPECT_EQ(table.ToString(), "A\nx\\x0A\\x1B[2Jy\n");
+  EXPECT_EQ(table.ToString(), "A\nx\\x0a\\x1b[2Jy\n");
 }
 
 TEST(Table, ShortRowsHaveEmptyCells) {
