@@ -29,6 +29,7 @@ int ParseOptions(int argc, char** argv, Options& options) {
       "Trains a GPT-style language model on the bytes of text files. Saves through ckptd "
       "and, started again, goes on where it was.");
   app.get_formatter()->column_width(34);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   ModelConfig& model = options.model;
   std::string size = "tiny";
   std::string run = options.run.run;
@@ -37,6 +38,7 @@ int ParseOptions(int argc, char** argv, Options& options) {
   bool untied = false;
 
   app.add_option("text", options.text, "Text files, or directories of them")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->default_str(kDefaultCorpus);
   app.add_option("--validation-share", options.validation_share, "Part of each file held out")
       ->check(CLI::Range(0.001, 0.9))

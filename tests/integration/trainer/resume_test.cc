@@ -111,7 +111,9 @@ TEST_P(ResumeTest, EndsBitForBitAsIfNeverKilled) {
   std::mt19937 random(seed);
   for (int kill = 1; kill <= 2; ++kill) {
     auto trainer = Trainer(killed, Flags());
-    if (kill == 2) ASSERT_TRUE(trainer->WaitForOutput("resumed at step")) << Output(killed);
+    if (kill == 2) {
+      ASSERT_TRUE(trainer->WaitForOutput("resumed at step")) << Output(killed);
+    }
     ASSERT_TRUE(WaitForSteps(killed, *trainer, kHalf + static_cast<int>(random() % (kHalf / 2))));
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 20000));
     ASSERT_EQ(trainer->KillAndWait(SIGKILL), Ended{.signal = SIGKILL}) << Output(killed);
