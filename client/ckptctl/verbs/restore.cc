@@ -10,6 +10,11 @@ void AddRestore(CLI::App& app, Session& session) {
       [target](Session& s) {
         ASSIGN_OR_RETURN(const Checkpoint found,
                          s.ResolveExactly(*target, /*include_removed=*/true));
+        if (!found.removed_at) {
+          return MakeError(absl::StatusCode::kFailedPrecondition, reason::kNotRestorable,
+                           fmt::format("{} was not removed: there is nothing to bring back",
+                                       Reference(found)));
+        }
         ASSIGN_OR_RETURN(Client * daemon, s.Daemon());
         ASSIGN_OR_RETURN(const Checkpoint checkpoint, daemon->Restore(found.run, found.id));
         if (s.json()) {

@@ -105,7 +105,7 @@ TEST_F(BadInputTest, GetsOneSentenceAndChangesNothing) {
       {{"fetch", "steady@1", "-o", good}, 6, "--force"},
       {{"fetch", "steady@1", "-o", "/proc/x.pt"}, 3, "/proc/x.pt"},
       // States that do not allow it.
-      {{"restore", "steady@1"}, 6, ""},
+      {{"restore", "steady@1"}, 6, "was not removed"},
       {{"delete", "steady@1", "steady@2", "--yes"}, 6, ""},
       {{"delete", "steady@1"}, 6, "--yes"},
       {{"delete", "--run", "steady"}, 6, "--yes"},

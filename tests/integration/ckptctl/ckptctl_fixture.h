@@ -135,7 +135,8 @@ class CkptctlTest : public testing::Test {
 
   static std::vector<uint64_t> Steps(const std::string& run) {
     std::vector<uint64_t> steps;
-    for (const auto& c : Ctl({"list", run, "--json"}).Json()["checkpoints"]) {
+    const nlohmann::json list = Ctl({"list", run, "--json"}).Json();
+    for (const auto& c : list["checkpoints"]) {
       steps.push_back(c["step"]);
     }
     return steps;
@@ -148,7 +149,8 @@ class CkptctlTest : public testing::Test {
     for (const auto& run : runs["runs"]) {
       const std::string name = run["run"];
       text += run["policy"].dump();
-      for (auto& c : Ctl({"list", name, "-a", "--json"}).Json()["checkpoints"]) {
+      const auto list = Ctl({"list", name, "-a", "--json"}).Json();
+      for (const auto& c : list["checkpoints"]) {
         text += fmt::format("{}@{} {} {} {} {}\n", name, c["step"].dump(), c["id"].dump(),
                             c["pins"].dump(), c["aliases"].dump(), c["reasons"].dump());
       }
