@@ -47,10 +47,14 @@ absl::StatusOr<uint64_t> ParsePageToken(const std::string& token) {
   uint64_t id = 0;
   auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), id);
   if (error != std::errc() || end != token.data() + token.size()) {
-    return ckpt::BadField("page_token", fmt::format("\"{}\" is no page token; pass the one from "
-                                                    "the answer before", ckpt::Printable(token)));
+    return BadPageToken(token);
   }
   return id;
+}
+
+absl::Status BadPageToken(const std::string& token) {
+  return ckpt::BadField("page_token", fmt::format("\"{}\" is no page token; pass the one from the "
+                                                  "answer before", ckpt::Printable(token)));
 }
 
 }  // namespace ckptd

@@ -25,5 +25,6 @@ absl::StatusOr<ckpt::Metrics> ParseMetrics(
 uint32_t PageSize(uint32_t requested);
 // A page token is the decimal id to go on before; empty: 0.
 absl::StatusOr<uint64_t> ParsePageToken(const std::string& token);
+absl::Status BadPageToken(const std::string& token);
 
 }  // namespace ckptd

@@ -22,13 +22,18 @@ absl::Status BadFrame(const std::string& text) {
   return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame, text);
 }
 
-absl::Status ReceiveChunks(Store& store, ReadStream& stream, v1::PushChunksResponse& totals) {
+absl::Status ReceiveChunks(Store& store, ReadStream& stream,
+                           const grpc::CallbackServerContext& context,
+                           v1::PushChunksResponse& totals) {
   std::shared_ptr<Upload> upload;
   grpc::ByteBuffer buffer;
   while (stream.Read(&buffer)) {
     ASSIGN_OR_RETURN(ckpt::ChunkFrame frame, ckpt::DecodeFrame(buffer));
     buffer.Clear();
     if (upload == nullptr) {
+      if (frame.upload_id.empty()) {
+        return BadFrame("the first frame of a chunk stream has no upload id");
+      }
       ASSIGN_OR_RETURN(upload, store.FindUpload(frame.upload_id));
     }
     if (frame.end) return absl::OkStatus();
@@ -45,7 +50,9 @@ absl::Status ReceiveChunks(Store& store, ReadStream& stream, v1::PushChunksRespo
     totals.set_chunks(totals.chunks() + 1);
     totals.set_bytes(totals.bytes() + frame.data_bytes());
   }
-  return absl::CancelledError("the stream broke off before its end was said");
+  if (context.IsCancelled()) return absl::CancelledError("the line broke");
+  return BadFrame("the chunk stream stopped without a frame that says it is the end; what came "
+                  "before is kept");
 }
 
 // Which chunks the request asks for, ascending, each once.
@@ -126,10 +133,10 @@ void LogEnd(const char* call, const absl::Status& status) {
 }  // namespace
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* CheckpointsService::PushChunks(
-    grpc::CallbackServerContext*, grpc::ByteBuffer* response) {
-  auto body = [this, response](ReadStream& stream) -> absl::Status {
+    grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
+  auto body = [this, context, response](ReadStream& stream) -> absl::Status {
     v1::PushChunksResponse totals;
-    absl::Status status = ReceiveChunks(*store_, stream, totals);
+    absl::Status status = ReceiveChunks(*store_, stream, *context, totals);
     LogEnd("PushChunks", status);
     bool own_buffer;
     grpc::SerializationTraits<v1::PushChunksResponse>::Serialize(totals, response, &own_buffer);

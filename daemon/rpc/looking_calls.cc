@@ -44,7 +44,9 @@ grpc::Status CheckpointsService::ListRuns(grpc::ServerContext*, const v1::ListRu
     }
     std::optional<ckpt::RunName> after;
     if (!request->page_token().empty()) {
-      ASSIGN_OR_RETURN(after, ckpt::ParseRunName(request->page_token()));
+      auto name = ckpt::ParseRunName(request->page_token());
+      if (!name.ok()) return BadPageToken(request->page_token());
+      after = *std::move(name);
     }
     uint32_t limit = PageSize(request->page_size());
     ASSIGN_OR_RETURN(auto runs, store_->ListRuns(request->project(), request->name_prefix(), after,
