@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -27,6 +28,12 @@ sigset_t HandledSignals() {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGHUP);
   return signals;
+}
+
+// What gRPC has to say, errors too, is about its own insides: what matters of
+// it reaches us as a status, which is logged in our words.
+void LogOfGrpc(gpr_log_func_args* line) {
+  spdlog::debug("grpc: {}:{}: {}", line->file, line->line, line->message);
 }
 
 int Fail(const absl::Status& status) {
@@ -59,6 +66,8 @@ int main(int argc, char** argv) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("ckptd"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%-5l%$ %v", spdlog::pattern_time_type::utc);
   spdlog::set_level(spdlog::level::from_str(config.log_level));
+
+  gpr_set_log_function(LogOfGrpc);
 
   sigset_t signals = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);

@@ -13,6 +13,7 @@
 #include <grpcpp/grpcpp.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/rpc/unreadable.h"
 #include "proto/channel.h"
 #include "proto/names.h"
 
@@ -50,17 +51,23 @@ absl::Status CheckAddress(const std::string& address, bool allow_remote) {
   return absl::OkStatus();
 }
 
-// Removes a Unix socket that nobody listens on any more; a dead daemon leaves
-// one behind, and binding over it fails.
-void RemoveStaleSocket(const std::string& path) {
+absl::Status CannotListen(const std::string& address) {
+  return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kUnreachable,
+                         fmt::format("cannot listen on {}: is another process using it, or is it "
+                                     "not an address of this machine?", address));
+}
+
+// Whether somebody listens on a Unix socket. gRPC removes what is there and
+// binds anew: a dead daemon's socket is taken over, a living one's too.
+bool IsServed(const std::string& path) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
+  if (fd < 0) return false;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
   int connected = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address));
-  if (connected != 0 && errno == ECONNREFUSED) unlink(path.c_str());
   close(fd);
+  return connected == 0;
 }
 
 }  // namespace
@@ -76,18 +83,20 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
   ckpt::TuneServer(builder);
   std::vector<int> ports(config.listen.size());
   for (size_t i = 0; i < config.listen.size(); ++i) {
-    if (config.listen[i].starts_with("unix:")) RemoveStaleSocket(config.listen[i].substr(5));
-    builder.AddListeningPort(config.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+    const std::string& address = config.listen[i];
+    if (address.starts_with("unix:") && IsServed(address.substr(5))) return CannotListen(address);
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &ports[i]);
   }
   builder.RegisterService(&server->service_);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(NewUnreadableAnswers());
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server->server_ = builder.BuildAndStart();
   for (size_t i = 0; i < ports.size(); ++i) {
     const std::string& address = config.listen[i];
     bool unix_socket = address.starts_with("unix:");
     if (server->server_ == nullptr || (ports[i] == 0 && !unix_socket)) {
-      return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kUnreachable,
-                             fmt::format("cannot listen on {}: is another process using it, or is "
-                                         "it not an address of this machine?", address));
+      return CannotListen(address);
     }
     server->addresses_.push_back(
         unix_socket ? address
