@@ -191,9 +191,27 @@ void Store::AbandonPack(const std::shared_ptr<Upload>& upload) {
   if (pack == 0) return;
   spdlog::error("pack {:016x} of upload {} is abandoned after a failed write", pack,
                 Upload::IdOf(upload->row().shard_row));
-  // Should this fail too, recovery at the next start does it.
-  auto txn = catalog_->BeginWrite();
-  if (txn.ok() && catalog::SealPack(**txn, pack).ok() && (*txn)->Commit().ok()) janitor_->Wake();
+  {
+    absl::MutexLock lock(&uploads_mutex_);
+    abandoned_.push_back(pack);
+  }
+  janitor_->Wake();
+}
+
+absl::Status Store::SealAbandoned() {
+  for (;;) {
+    PackId pack = 0;
+    {
+      absl::MutexLock lock(&uploads_mutex_);
+      if (abandoned_.empty()) return absl::OkStatus();
+      pack = abandoned_.back();
+    }
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+    RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
+    RETURN_IF_ERROR(txn->Commit());
+    absl::MutexLock lock(&uploads_mutex_);
+    std::erase(abandoned_, pack);
+  }
 }
 
 absl::StatusOr<Store::ShardResult> Store::ResultOf(catalog::ReadTxn& txn, int64_t shard_row) {

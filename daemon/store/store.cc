@@ -104,6 +104,7 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
   std::vector<uint64_t> released;
   std::vector<catalog::Reclaim> reclaims;
   std::vector<PackId> empty;
+  RETURN_IF_ERROR(SealAbandoned());
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
     ASSIGN_OR_RETURN(released, catalog::ListReclaimable(*txn, clock_->Now()));

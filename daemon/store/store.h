@@ -264,6 +264,8 @@ class Store {
   absl::Status MarkDamaged(uint64_t checkpoint_id, const std::string& text);
 
   // The janitor's work.
+  // Lets the catalog know of abandoned packs, so that their space comes back.
+  absl::Status SealAbandoned();
   absl::StatusOr<bool> ReclaimBatch();
   absl::Status DropStaleUploads();
   absl::Status JudgeAgain(int64_t run_id);
@@ -283,6 +285,8 @@ class Store {
 
   absl::Mutex uploads_mutex_;
   std::map<int64_t, std::shared_ptr<Upload>> uploads_ ABSL_GUARDED_BY(uploads_mutex_);
+  // Given up, and not yet said so in the catalog: on a full disk that waits for room.
+  std::vector<PackId> abandoned_ ABSL_GUARDED_BY(uploads_mutex_);
 
   std::unique_ptr<Janitor> janitor_;  // last: it uses all of the above
 };
