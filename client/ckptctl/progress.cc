@@ -49,7 +49,7 @@ void ProgressBar::Update(uint64_t done, uint64_t total) {
   const size_t width =
       ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
   fmt::print(stderr, "\r\033[K{}",
-             ProgressLine(label_, done, total, now - began_, width).substr(0, width - 1));
+             ProgressLine(label_, done, total, now - began_, width - 1).substr(0, width - 1));
   fflush(stderr);
 }
 

@@ -165,6 +165,23 @@ TEST(TorchLayout, IsTheFamiliarDict) {
             std::numeric_limits<double>::infinity());
 }
 
+TEST(TorchLayout, LbfgsHasNumbersAndListsAsPythonHas) {
+  State state;
+  const double t = 0.5;
+  state.AddTensor("optimizer/state/0/n_iter", DType::kI64, {}, &kStep);
+  state.AddTensor("optimizer/state/0/t", DType::kF64, {}, &t);
+  for (int i = 0; i < 11; ++i) {
+    state.AddTensor(fmt::format("optimizer/state/0/old_dirs.{}", i), DType::kF32, {6}, kMoment);
+  }
+  state.AddBytes("ckpt.json", R"({"format": "ckpt.state.v1", "objects": {
+    "optimizer": {"kind": "optimizer", "type": "LBFGS", "param_groups": [{"params": [0]}]}}})");
+  const TorchLayout layout = LayOutAll(MemoryShard(state));
+  const PyValue& first = At(At(At(layout.root, "optimizer_state_dict"), "state"), "0");
+  EXPECT_EQ(std::get<int64_t>(At(first, "n_iter").get()), kStep);
+  EXPECT_EQ(std::get<double>(At(first, "t").get()), t);
+  EXPECT_EQ(std::get<PyList>(At(first, "old_dirs").get()).items.size(), 11u);
+}
+
 TEST(TorchLayout, TensorsWithoutADocumentAreTheModel) {
   State state;
   state.AddTensor("fc.weight", DType::kF32, {2, 3}, kWeight);
