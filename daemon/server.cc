@@ -5,20 +5,25 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <thread>
 
 #include <absl/strings/numbers.h>
+#include <absl/synchronization/notification.h>
 
 #include <fmt/format.h>
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <spdlog/spdlog.h>
 
-#include "daemon/rpc/unreadable.h"
+#include "daemon/rpc/interceptor.h"
 #include "proto/channel.h"
 #include "proto/names.h"
 
 namespace ckptd {
 namespace {
+
+constexpr absl::Duration kQuietInterval = absl::Milliseconds(50);
 
 bool IsLoopback(const std::string& address) {
   return address.starts_with("unix:") || address.starts_with("localhost:") ||
@@ -89,7 +94,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
   }
   builder.RegisterService(&server->service_);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(NewUnreadableAnswers());
+  interceptors.push_back(NewInterceptors(&server->calls_));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server->server_ = builder.BuildAndStart();
   for (size_t i = 0; i < ports.size(); ++i) {
@@ -110,7 +115,20 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
 
 void Server::Drain(absl::Duration timeout) {
   server_->GetHealthCheckService()->SetServingStatus(false);
+  // gRPC waits until every client has closed its connection, and an idle one
+  // looks at it only every 5 seconds. So those are cut once no call is under
+  // way; twice in a row, so that a last answer has left.
+  absl::Notification stopped;
+  std::thread cutter([&] {
+    int quiet = 0;
+    while (!stopped.WaitForNotificationWithTimeout(kQuietInterval)) {
+      quiet = calls_ == 0 && service_.streams() == 0 ? quiet + 1 : 0;
+      if (quiet >= 2) grpc_server_cancel_all_calls(server_->c_server());
+    }
+  });
   server_->Shutdown(absl::ToChronoTime(absl::Now() + timeout));
+  stopped.Notify();
+  cutter.join();
 }
 
 }  // namespace ckptd

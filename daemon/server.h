@@ -1,6 +1,7 @@
 // The gRPC server around a store: listeners, health, reflection, drain.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ class Server {
  private:
   explicit Server(Store* store) : service_(store) {}
 
+  std::atomic<int> calls_ = 0;  // under way, chunk streams not counted
   CheckpointsService service_;
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::string> addresses_;

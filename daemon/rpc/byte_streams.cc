@@ -31,6 +31,11 @@ absl::Status StreamThreads::Run(std::function<void()> body) {
   return absl::OkStatus();
 }
 
+int StreamThreads::running() {
+  absl::MutexLock lock(&mutex_);
+  return running_;
+}
+
 // ---- ReadStream ----------------------------------------------------------------
 
 ReadStream::ReadStream(StreamThreads* threads, std::function<absl::Status(ReadStream&)> body) {

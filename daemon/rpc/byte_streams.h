@@ -27,6 +27,7 @@ class StreamThreads {
 
   // RESOURCE_EXHAUSTED when `limit` threads are running.
   absl::Status Run(std::function<void()> body);
+  int running();
 
  private:
   const int limit_;

@@ -17,6 +17,9 @@ class CheckpointsService final : public RawService {
  public:
   explicit CheckpointsService(Store* store) : store_(store), threads_(kMaxStreams) {}
 
+  // Chunk streams under way.
+  int streams() { return threads_.running(); }
+
   // Bulk streams at a time, both directions together.
   static constexpr int kMaxStreams = 256;
 

@@ -85,6 +85,15 @@ TEST_F(Lifecycle, SigtermEndsAStreamThatDoesNotEndByItself) {
   EXPECT_EQ(FetchShard(*client, pushed->checkpoint->id), push.shard().bytes);
 }
 
+TEST_F(Lifecycle, SigtermDoesNotWaitForClientsThatOnlyKeepTheirConnection) {
+  // With the drain timeout this long the test's own time limit would end it.
+  Daemon daemon(CKPTD_BINARY, dir_ / "other", {"--drain-timeout", "10h"});
+  ASSERT_TRUE(daemon.Start());
+  auto client = Connect(daemon.address());
+  ASSERT_TRUE(client->GetStats().ok());
+  EXPECT_EQ(daemon.Stop(), (Ended{.code = 0}));
+}
+
 TEST_F(Lifecycle, APushRidesOutADaemonThatIsKilled) {
   auto client = Connect(daemon_.address(), absl::Seconds(60));
   HeldPush push(*client, OpenAttempt(*client, kRun));

@@ -1,4 +1,4 @@
-#include "daemon/rpc/unreadable.h"
+#include "daemon/rpc/interceptor.h"
 
 #include <string>
 
@@ -12,9 +12,12 @@ namespace {
 
 using grpc::experimental::InterceptionHookPoints;
 
-class UnreadableAnswer final : public grpc::experimental::Interceptor {
+class CallInterceptor final : public grpc::experimental::Interceptor {
  public:
-  explicit UnreadableAnswer(const char* method) : method_(method) {}
+  CallInterceptor(const char* method, std::atomic<int>* calls) : method_(method), calls_(calls) {
+    ++*calls_;
+  }
+  ~CallInterceptor() override { --*calls_; }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* batch) override {
     if (batch->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
@@ -33,10 +36,13 @@ class UnreadableAnswer final : public grpc::experimental::Interceptor {
 
  private:
   const char* method_;
+  std::atomic<int>* calls_;
 };
 
 class Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
+  explicit Factory(std::atomic<int>* calls) : calls_(calls) {}
+
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
     const std::string method = info->method() == nullptr ? "" : info->method();
@@ -44,14 +50,18 @@ class Factory final : public grpc::experimental::ServerInterceptorFactoryInterfa
         method == ckpt::kFetchChunksMethod) {
       return nullptr;
     }
-    return new UnreadableAnswer(info->method());
+    return new CallInterceptor(info->method(), calls_);
   }
+
+ private:
+  std::atomic<int>* calls_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> NewUnreadableAnswers() {
-  return std::make_unique<Factory>();
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> NewInterceptors(
+    std::atomic<int>* calls) {
+  return std::make_unique<Factory>(calls);
 }
 
 }  // namespace ckptd
