@@ -264,6 +264,9 @@ class Judging {
         Keep(i, Rule::kNoRules, "no rules: everything is kept");
       } else if (c.damaged && whole_.empty()) {
         Keep(i, Rule::kDamaged, "damaged: kept, nothing whole to fall back on");
+      } else if (c.damaged && c.id > candidates_[whole_.front()].id) {
+        // A job that dies for reasons of its own must not take the newest with it.
+        Keep(i, Rule::kDamaged, "damaged: kept until a newer commit");
       } else if (!c.damaged && has_time_rule && IsFromFuture(i)) {
         Keep(i, Rule::kClock,
              fmt::format("committed in the future ({}): kept until the clock is there",

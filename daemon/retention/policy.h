@@ -24,7 +24,9 @@ struct Candidate {
   uint64_t bytes = 0;
   ckpt::Metrics metrics;                       // NaN and infinity allowed, never ranked
   std::set<std::string> pending_metrics;       // announced at commit, not yet attached
-  bool damaged = false;  // takes no slot; kept only by pin, alias, reference, lease
+  // Takes no slot; kept only by pin, alias, reference, lease, or while nothing
+  // whole is newer.
+  bool damaged = false;
   bool on_current_line = true;                 // an ancestor-or-self of the current timeline's end
   std::set<std::string> pins;
   std::set<std::string> aliases;

@@ -28,7 +28,7 @@ TEST(RetentionTable, KeepWithin) {
        "1@10 at:2026-11-24T08:00; 2@20 at:2026-11-24T08:30; 3@30 at:2026-11-24T11:00 damaged",
        {"1 kept: within 1h of the newest",
         "2 kept: newest on the current timeline, within 1h of the newest",
-        "3 gone: damaged: takes no part in the rules"}},
+        "3 kept: damaged: kept until a newer commit"}},
       {"a window longer than time",
        "within:inf",
        "1@10 at:1970-01-01T00:00; 2@20",
