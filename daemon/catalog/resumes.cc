@@ -85,6 +85,18 @@ absl::Status ExtendTicket(WriteTxn& txn, int64_t id, absl::Time expires_at) {
   return db.changes() == 1 ? absl::OkStatus() : NoSuchTicket();
 }
 
+absl::Status DeleteTicket(WriteTxn& txn, int64_t id) {
+  RETURN_IF_ERROR(txn.connection().Run("DELETE FROM reports WHERE ticket_id = ?1", id));
+  return txn.connection().Run("DELETE FROM tickets WHERE id = ?1", id);
+}
+
+absl::StatusOr<bool> OtherRankLoaded(ReadTxn& txn, int64_t ticket_id, uint32_t rank) {
+  ASSIGN_OR_RETURN(const std::optional<int64_t> loaded, txn.connection().Integer(R"sql(
+      SELECT EXISTS (SELECT 1 FROM reports WHERE ticket_id = ?1 AND rank <> ?2 AND ok = 1))sql",
+                                                                                 ticket_id, rank));
+  return loaded.value_or(0) != 0;
+}
+
 absl::Status InsertReport(WriteTxn& txn, int64_t ticket_id, uint32_t rank, bool ok,
                           const std::string& error, absl::Time now) {
   Connection& db = txn.connection();

@@ -30,6 +30,10 @@ absl::StatusOr<std::optional<TicketRow>> FindTicketOfAttempt(ReadTxn& txn, int64
                                                              uint64_t attempt);
 absl::StatusOr<TicketRow> InsertTicket(WriteTxn& txn, const TicketRow& ticket);
 absl::Status ExtendTicket(WriteTxn& txn, int64_t id, absl::Time expires_at);
+// With its reports; its id never comes again.
+absl::Status DeleteTicket(WriteTxn& txn, int64_t id);
+// Whether another rank than `rank` has reported that it loaded.
+absl::StatusOr<bool> OtherRankLoaded(ReadTxn& txn, int64_t ticket_id, uint32_t rank);
 // One report a rank; a second of the same rank replaces the first.
 absl::Status InsertReport(WriteTxn& txn, int64_t ticket_id, uint32_t rank, bool ok,
                           const std::string& error, absl::Time now);

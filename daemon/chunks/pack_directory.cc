@@ -25,7 +25,8 @@ absl::StatusOr<std::unique_ptr<PackDirectory>> PackDirectory::Open(os::FileSyste
 absl::StatusOr<std::unique_ptr<os::File>> PackDirectory::Create(PackId id) {
   RETURN_IF_ERROR(fs_->CreateDirs(layout_.PackDir(id)).status());
   ASSIGN_OR_RETURN(std::unique_ptr<os::File> file, fs_->CreateForAppend(layout_.Pack(id)));
-  Grow(id, 0);
+  absl::MutexLock lock(&mutex_);
+  SetAllocated(id, 0);
   return file;
 }
 
@@ -100,7 +101,8 @@ void PackDirectory::Measure(PackId id, os::File& file) {
 
 void PackDirectory::Grow(PackId id, uint64_t bytes) {
   absl::MutexLock lock(&mutex_);
-  SetAllocated(id, allocated_[id] + bytes);
+  // As in Measure: a writer may not know yet that its pack was removed.
+  if (auto it = allocated_.find(id); it != allocated_.end()) SetAllocated(id, it->second + bytes);
 }
 
 absl::StatusOr<Usage> PackDirectory::GetUsage() {

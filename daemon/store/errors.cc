@@ -11,20 +11,27 @@ using ckpt::MakeError;
 namespace reason = ckpt::reason;
 
 absl::Status RunNotFound(const ckpt::RunName& run) {
+  return MakeError(
+      StatusCode::kNotFound, reason::kRunNotFound,
+      fmt::format("there is no run {}; `ckptctl runs` lists those there are", run.ToString()));
+}
+
+absl::Status ProjectHasNoRuns(const std::string& project) {
   return MakeError(StatusCode::kNotFound, reason::kRunNotFound,
-                   fmt::format("there is no run {}; `ckptctl runs` lists those there are",
-                               run.ToString()));
+                   fmt::format("project {} has no runs", project));
 }
 
 absl::Status AttemptNotFound(const ckpt::RunName& run, uint64_t attempt) {
-  return MakeError(StatusCode::kNotFound, reason::kAttemptNotFound,
-                   fmt::format("run {} has no attempt {}; open one first", run.ToString(), attempt));
+  return MakeError(
+      StatusCode::kNotFound, reason::kAttemptNotFound,
+      fmt::format("run {} has no attempt {}; open one first", run.ToString(), attempt));
 }
 
 absl::Status AttemptFenced(const ckpt::RunName& run, uint64_t attempt, uint64_t newest) {
   return MakeError(StatusCode::kFailedPrecondition, reason::kAttemptFenced,
                    fmt::format("attempt {} of run {} is fenced: attempt {} has taken over, so this "
-                               "process should stop", attempt, run.ToString(), newest));
+                               "process should stop",
+                               attempt, run.ToString(), newest));
 }
 
 absl::Status UploadNotFound(std::string_view upload_id) {
@@ -39,30 +46,32 @@ absl::Status CheckpointNotFound(uint64_t id) {
 }
 
 absl::Status CheckpointRemoved(const ckpt::Checkpoint& checkpoint) {
-  return MakeError(StatusCode::kNotFound, reason::kCheckpointRemoved,
-                   fmt::format("checkpoint {}@{} (id {}) was removed: {}",
-                               checkpoint.run.ToString(), checkpoint.step, checkpoint.id,
-                               ckpt::ReasonsText(checkpoint.verdict)));
+  return MakeError(
+      StatusCode::kNotFound, reason::kCheckpointRemoved,
+      fmt::format("checkpoint {}@{} (id {}) was removed: {}", checkpoint.run.ToString(),
+                  checkpoint.step, checkpoint.id, ckpt::ReasonsText(checkpoint.verdict)));
 }
 
 absl::Status StepContentDiffers(const ckpt::RunName& run, uint64_t step, uint32_t rank) {
-  return MakeError(StatusCode::kAlreadyExists, reason::kStepContentDiffers,
-                   fmt::format("rank {} of this attempt pushed step {} of run {} before, with other "
-                               "content; a step's content cannot change", rank, step,
-                               run.ToString()));
+  return MakeError(
+      StatusCode::kAlreadyExists, reason::kStepContentDiffers,
+      fmt::format("rank {} of this attempt pushed step {} of run {} before, with other "
+                  "content; a step's content cannot change",
+                  rank, step, run.ToString()));
 }
 
 absl::Status NoSpace(uint64_t needed, uint64_t free) {
   return MakeError(StatusCode::kResourceExhausted, reason::kNoSpace,
                    fmt::format("the upload needs {} bytes on the daemon's disk, but {} are free; "
-                               "free some, or tighten the policy and prune", needed, free));
+                               "free some, or tighten the policy and prune",
+                               needed, free));
 }
 
 absl::Status SelectorMatchesNothing(const ckpt::RunName& run, const ckpt::Selector& selector) {
   return MakeError(StatusCode::kNotFound, reason::kSelectorMatchesNothing,
                    fmt::format("run {} has no checkpoint for \"{}\"; `ckptctl list {}` shows those "
-                               "it has", run.ToString(), ckpt::ToString(selector),
-                               run.ToString()));
+                               "it has",
+                               run.ToString(), ckpt::ToString(selector), run.ToString()));
 }
 
 }  // namespace ckptd

@@ -10,6 +10,7 @@
 namespace ckptd {
 
 absl::Status RunNotFound(const ckpt::RunName& run);
+absl::Status ProjectHasNoRuns(const std::string& project);
 absl::Status AttemptNotFound(const ckpt::RunName& run, uint64_t attempt);
 absl::Status AttemptFenced(const ckpt::RunName& run, uint64_t attempt, uint64_t newest);
 absl::Status UploadNotFound(std::string_view upload_id);

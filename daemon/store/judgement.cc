@@ -58,6 +58,10 @@ absl::StatusOr<Judgement> JudgeRun(catalog::ReadTxn& txn, const catalog::RunRow&
     judgement.checkpoints[i].verdict = std::move(verdicts[i]);
   }
   judgement.next_change = retention::NextChange(policy, candidates, now);
+  ASSIGN_OR_RETURN(auto ticket_end, catalog::NextTicketEnd(txn, now));
+  if (ticket_end && *ticket_end < judgement.next_change.value_or(absl::InfiniteFuture())) {
+    judgement.next_change = ticket_end;
+  }
   return judgement;
 }
 

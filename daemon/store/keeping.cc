@@ -24,11 +24,18 @@ std::vector<uint64_t> RemovedIds(const std::vector<ckpt::Checkpoint>& checkpoint
   return ids;
 }
 
+bool WasDeleted(const ckpt::Verdict& verdict) {
+  return std::any_of(verdict.reasons.begin(), verdict.reasons.end(), [](const auto& reason) {
+    return reason.rule == ckpt::Reason::Rule::kDeleted;
+  });
+}
+
 absl::Status Held(const ckpt::Checkpoint& checkpoint, const std::string& by) {
-  return ckpt::MakeError(absl::StatusCode::kFailedPrecondition, ckpt::reason::kCheckpointHeld,
-                         fmt::format("checkpoint {}@{} (id {}) is {}; it is not deleted while "
-                                     "that is so", checkpoint.run.ToString(), checkpoint.step,
-                                     checkpoint.id, by));
+  return ckpt::MakeError(
+      absl::StatusCode::kFailedPrecondition, ckpt::reason::kCheckpointHeld,
+      fmt::format("checkpoint {}@{} (id {}) is {}; it is not deleted while "
+                  "that is so",
+                  checkpoint.run.ToString(), checkpoint.step, checkpoint.id, by));
 }
 
 }  // namespace
@@ -49,8 +56,8 @@ absl::StatusOr<Store::PruneResult> Store::SetPolicy(const ckpt::RunName& name,
   if (if_version != 0 && if_version != version) {
     return ckpt::MakeError(absl::StatusCode::kAborted, ckpt::reason::kPolicyChanged,
                            fmt::format("the policy of {} is at version {}, not {}: somebody "
-                                       "changed it; look at it again", name.ToString(), version,
-                                       if_version));
+                                       "changed it; look at it again",
+                                       name.ToString(), version, if_version));
   }
   RETURN_IF_ERROR(catalog::SetRunPolicy(*txn, run.id, policy, clock_->Now()).status());
   ASSIGN_OR_RETURN(run, RequireRun(*txn, name));
@@ -71,8 +78,7 @@ absl::StatusOr<Store::PruneResult> Store::PruneIn(catalog::WriteTxn& txn,
   result.run = run.name;
   result.policy = PolicyOf(run);
   ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(txn, run, result.policy, leases_, now));
-  ASSIGN_OR_RETURN(result.freed_bytes,
-                   catalog::FreedBy(txn, RemovedIds(judgement.checkpoints)));
+  ASSIGN_OR_RETURN(result.freed_bytes, catalog::FreedBy(txn, RemovedIds(judgement.checkpoints)));
   RETURN_IF_ERROR(RemoveJudged(txn, run, result.policy, judgement, now).status());
   if (judgement.next_change) janitor_->JudgeAt(run.id, *judgement.next_change);
   result.checkpoints = std::move(judgement.checkpoints);
@@ -96,6 +102,7 @@ absl::StatusOr<std::vector<Store::PruneResult>> Store::PruneProject(const std::s
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
     ASSIGN_OR_RETURN(runs, catalog::ListRuns(*txn, project, "", std::nullopt, 0));
   }
+  if (runs.empty()) return ProjectHasNoRuns(project);
   std::vector<PruneResult> results;
   for (const catalog::RunRow& run : runs) {
     absl::StatusOr<PruneResult> result = Prune(run.name, dry_run);
@@ -124,6 +131,11 @@ absl::StatusOr<Store::PruneResult> Store::DeleteCheckpoints(const ckpt::RunName&
   ASSIGN_OR_RETURN(result.freed_bytes, catalog::FreedBy(*txn, ids));
   bool whole_goes = false;
   for (uint64_t id : wanted) {
+    ASSIGN_OR_RETURN(auto gone, catalog::FindCheckpoint(*txn, id));
+    if (gone && gone->run == name && gone->removed_at && WasDeleted(gone->verdict)) {
+      result.checkpoints.push_back(*std::move(gone));  // by this very call, sent again
+      continue;
+    }
     ASSIGN_OR_RETURN(ckpt::Checkpoint c, RequireCheckpoint(*txn, name, id));
     whole_goes |= c.damage.empty();
     if (!c.pins.empty()) return Held(c, "pinned: " + absl::StrJoin(c.pins, ", "));
@@ -169,9 +181,9 @@ absl::StatusOr<Store::PruneResult> Store::DeleteRun(const ckpt::RunName& name, b
     RETURN_IF_ERROR(RemoveCheckpoint(*txn, run, result.policy, c, c.verdict.reasons, now));
   }
   RETURN_IF_ERROR(catalog::MarkRunDeleted(*txn, run.id));
-  RETURN_IF_ERROR(AddEvent(*txn, run.id, ckpt::Event::Kind::kRunDeleted, 0, 0,
-                           fmt::format("deleted by a user, with {} checkpoints",
-                                       result.checkpoints.size())));
+  RETURN_IF_ERROR(
+      AddEvent(*txn, run.id, ckpt::Event::Kind::kRunDeleted, 0, 0,
+               fmt::format("deleted by a user, with {} checkpoints", result.checkpoints.size())));
   if (dry_run) return result;  // rolled back
   RETURN_IF_ERROR(txn->Commit());
   spdlog::info("run {} deleted with {} checkpoints", name.ToString(), result.checkpoints.size());
@@ -233,9 +245,9 @@ absl::StatusOr<ckpt::Checkpoint> Store::Unpin(const ckpt::RunName& name, uint64_
                                               const std::string& pin) {
   return Change(name, id, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
     if (!c.pins.contains(pin)) {
-      return ckpt::MakeError(absl::StatusCode::kNotFound, ckpt::reason::kPinNotFound,
-                             fmt::format("checkpoint {}@{} has no pin {}", c.run.ToString(),
-                                         c.step, pin));
+      return ckpt::MakeError(
+          absl::StatusCode::kNotFound, ckpt::reason::kPinNotFound,
+          fmt::format("checkpoint {}@{} has no pin {}", c.run.ToString(), c.step, pin));
     }
     RETURN_IF_ERROR(catalog::RemovePin(txn, id, pin).status());
     return AddEvent(txn, run.id, ckpt::Event::Kind::kUnpinned, id, c.step, "unpinned: " + pin);
@@ -245,8 +257,7 @@ absl::StatusOr<ckpt::Checkpoint> Store::Unpin(const ckpt::RunName& name, uint64_
 absl::StatusOr<ckpt::Checkpoint> Store::SetAlias(const ckpt::RunName& name, uint64_t id,
                                                  const std::string& alias) {
   return Change(name, id, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
-    ASSIGN_OR_RETURN(uint64_t before,
-                     catalog::SetAlias(txn, run.id, alias, id, clock_->Now()));
+    ASSIGN_OR_RETURN(uint64_t before, catalog::SetAlias(txn, run.id, alias, id, clock_->Now()));
     if (before == id) return absl::OkStatus();
     return AddEvent(txn, run.id, ckpt::Event::Kind::kAliased, id, c.step, "aliased: " + alias);
   });

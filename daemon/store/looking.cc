@@ -81,8 +81,7 @@ absl::StatusOr<std::vector<ckpt::Checkpoint>> Store::ListCheckpoints(const ckpt:
   filter.limit = request.limit;
   ASSIGN_OR_RETURN(auto listed, catalog::ListCheckpoints(*txn, run.id, filter));
   // Verdicts rank all of the run, so all of it is judged.
-  ASSIGN_OR_RETURN(Judgement judgement,
-                   JudgeRun(*txn, run, PolicyOf(run), leases_, clock_->Now()));
+  ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, run, PolicyOf(run), leases_, clock_->Now()));
   std::map<uint64_t, ckpt::Verdict*> verdicts;
   for (ckpt::Checkpoint& c : judgement.checkpoints) verdicts[c.id] = &c.verdict;
   for (ckpt::Checkpoint& c : listed) {
@@ -124,10 +123,7 @@ absl::StatusOr<ckpt::Stats> Store::GetStats(const std::optional<ckpt::RunName>& 
     run_id = run.id;
   } else if (name) {
     ASSIGN_OR_RETURN(auto runs, catalog::ListRuns(*txn, name->project, "", std::nullopt, 1));
-    if (runs.empty()) {
-      return ckpt::MakeError(absl::StatusCode::kNotFound, ckpt::reason::kRunNotFound,
-                             fmt::format("project {} has no runs", name->project));
-    }
+    if (runs.empty()) return ProjectHasNoRuns(name->project);
     project_id = runs[0].project_id;
   }
   ASSIGN_OR_RETURN(catalog::Figures figures, catalog::GetFigures(*txn, project_id, run_id));

@@ -27,6 +27,23 @@ std::vector<Digest> UniqueDigests(const ckpt::Manifest& manifest) {
   return digests;
 }
 
+// Chunks that are not sent are not measured: a digest that the project has is
+// believed only with the length that it has there.
+absl::Status CheckLengths(catalog::ReadTxn& txn, int64_t shard_row,
+                          const ckpt::Manifest& manifest) {
+  ASSIGN_OR_RETURN(auto present, catalog::ShardChunks(txn, shard_row));
+  for (size_t i = 0; i < manifest.chunks.size(); ++i) {
+    const ckpt::Chunk& chunk = manifest.chunks[i];
+    auto found = present.find(chunk.digest);
+    if (found == present.end() || found->second.length == chunk.length) continue;
+    return ckpt::BadField(fmt::format("manifest.chunks[{}].length", i),
+                          fmt::format("the chunk with digest {} has {} bytes, not {}",
+                                      chunk.digest.Hex(), found->second.length, chunk.length),
+                          ckpt::reason::kBadManifest);
+  }
+  return absl::OkStatus();
+}
+
 std::string StepName(const catalog::UploadRow& row, const ckpt::RunName& run) {
   return fmt::format("{}@{} rank {} of {}", run.ToString(), row.step, row.rank, row.world_size);
 }
@@ -46,26 +63,43 @@ absl::StatusOr<Store::OpenedAttempt> Store::OpenAttempt(
     opened.run_created = true;
   }
   ASSIGN_OR_RETURN(auto attempt, catalog::FindAttemptByLaunch(*txn, run->id, launch_id));
+  if (opened.run_created) attempt.reset();  // one of the run's life before its deletion
   if (attempt && attempt->world_size != world_size) {
     return ckpt::MakeError(
         absl::StatusCode::kFailedPrecondition, ckpt::reason::kWorldSizeDiffers,
         fmt::format("launch {} of run {} was opened with world size {}, not {}; all ranks of one "
-                    "launch must agree", launch_id, name.ToString(), attempt->world_size,
-                    world_size));
+                    "launch must agree",
+                    launch_id, name.ToString(), attempt->world_size, world_size));
   }
   if (!attempt) {
     ASSIGN_OR_RETURN(attempt, catalog::InsertAttempt(*txn, run->id, launch_id, world_size, now));
-    RETURN_IF_ERROR(AddEvent(*txn, run->id, ckpt::Event::Kind::kAttempt, 0, 0,
-                             fmt::format("attempt {} opened, world size {}", attempt->number,
-                                         world_size)));
+    RETURN_IF_ERROR(
+        AddEvent(*txn, run->id, ckpt::Event::Kind::kAttempt, 0, 0,
+                 fmt::format("attempt {} opened, world size {}", attempt->number, world_size)));
     run->newest_attempt = attempt->number;
   }
-  opened.attempt = {attempt->number, attempt->launch_id, attempt->world_size,
-                    attempt->timeline != 0 ? attempt->timeline : run->current_timeline,
-                    attempt->opened_at, attempt->resumed_from};
+  opened.attempt = {
+      attempt->number,     attempt->launch_id,
+      attempt->world_size, attempt->timeline != 0 ? attempt->timeline : run->current_timeline,
+      attempt->opened_at,  attempt->resumed_from};
   ASSIGN_OR_RETURN(opened.run, DescribeRun(*txn, *run));
   RETURN_IF_ERROR(txn->Commit());
+  ForgetFenced(run->id, run->newest_attempt);
   return opened;
+}
+
+void Store::ForgetFenced(int64_t run_id, uint64_t newest_attempt) {
+  std::vector<std::shared_ptr<Upload>> fenced;
+  {
+    absl::MutexLock lock(&uploads_mutex_);
+    std::erase_if(uploads_, [&](const auto& entry) {
+      const catalog::UploadRow& row = entry.second->row();
+      const bool is_fenced = row.run_id == run_id && row.attempt < newest_attempt;
+      if (is_fenced) fenced.push_back(entry.second);
+      return is_fenced;
+    });
+  }
+  for (const std::shared_ptr<Upload>& upload : fenced) Abandon(upload->pack());
 }
 
 absl::Status Store::CheckSpace(uint64_t missing_bytes, size_t missing_chunks) {
@@ -93,10 +127,11 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
   if (!attempt) return AttemptNotFound(request.run, request.attempt);
   if (request.rank >= attempt->world_size) {
     return ckpt::BadField("rank", fmt::format("rank {} does not exist: the attempt's world size "
-                                              "is {}", request.rank, attempt->world_size));
+                                              "is {}",
+                                              request.rank, attempt->world_size));
   }
-  ASSIGN_OR_RETURN(auto existing, catalog::FindUpload(*txn, run.id, request.attempt, request.step,
-                                                      request.rank));
+  ASSIGN_OR_RETURN(auto existing,
+                   catalog::FindUpload(*txn, run.id, request.attempt, request.step, request.rank));
   if (existing && existing->manifest_digest != manifest_digest) {
     return StepContentDiffers(request.run, request.step, request.rank);
   }
@@ -122,32 +157,29 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
     }
   }
   if (!existing) {
-    ASSIGN_OR_RETURN(existing, catalog::InsertUpload(
-        *txn, {run.id, request.attempt, request.step, request.rank, attempt->world_size,
-               request.metrics, request.pending_metrics, request.labels},
-        request.manifest, now));
+    ASSIGN_OR_RETURN(existing,
+                     catalog::InsertUpload(
+                         *txn,
+                         {run.id, request.attempt, request.step, request.rank, attempt->world_size,
+                          request.metrics, request.pending_metrics, request.labels},
+                         request.manifest, now));
   }
   int64_t shard_row = existing->shard_row;
   ASSIGN_OR_RETURN(std::vector<Digest> present,
                    catalog::ReferToPresent(*txn, run.project_id, shard_row, digests));
   std::unordered_set<Digest> missing(digests.begin(), digests.end());
   for (const Digest& digest : present) missing.erase(digest);
+  RETURN_IF_ERROR(CheckLengths(*txn, shard_row, request.manifest));
 
-  auto open_pack = [this, shard_row]() -> absl::StatusOr<std::unique_ptr<PackWriter>> {
-    ASSIGN_OR_RETURN(auto pack_txn, catalog_->BeginWrite());
-    ASSIGN_OR_RETURN(PackId pack, catalog::StartPack(*pack_txn, shard_row, clock_->Now()));
-    RETURN_IF_ERROR(pack_txn->Commit());
-    return chunks_->NewPack(pack);
-  };
+  auto open_pack = [this, shard_row] { return OpenPack(shard_row); };
   size_t missing_count = missing.size();
-  std::string note = missing.empty()
-                         ? ""
-                         : ckpt::SerializeNote({request.run, request.attempt, request.step,
-                                                request.rank, &request.manifest, request.metrics,
-                                                request.labels});
-  auto upload = std::make_shared<Upload>(*existing, std::move(request.manifest),
-                                         std::move(missing), std::move(open_pack),
-                                         std::move(note));
+  std::string note =
+      missing.empty()
+          ? ""
+          : ckpt::SerializeNote({request.run, request.attempt, request.step, request.rank,
+                                 &request.manifest, request.metrics, request.labels});
+  auto upload = std::make_shared<Upload>(*existing, std::move(request.manifest), std::move(missing),
+                                         std::move(open_pack), std::move(note));
   // A refusal leaves nothing behind: the transaction is rolled back.
   RETURN_IF_ERROR(CheckSpace(upload->missing_bytes(), missing_count));
   {
@@ -166,6 +198,22 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
   spdlog::debug("upload {} opened: {}, {} bytes of {} missing", opened.upload_id,
                 StepName(*existing, run.name), opened.missing_bytes, upload->manifest().bytes());
   return opened;
+}
+
+absl::StatusOr<std::unique_ptr<PackWriter>> Store::OpenPack(int64_t shard_row) {
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  // A stream may outlive its upload: a pack of nobody's would never go.
+  ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, shard_row));
+  if (!row || row->durable) return UploadNotFound(Upload::IdOf(shard_row));
+  ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, row->run_id));
+  if (row->attempt != run->newest_attempt) {
+    return AttemptFenced(run->name, row->attempt, run->newest_attempt);
+  }
+  ASSIGN_OR_RETURN(PackId pack, catalog::StartPack(*txn, shard_row, clock_->Now()));
+  RETURN_IF_ERROR(txn->Commit());
+  absl::StatusOr<std::unique_ptr<PackWriter>> writer = chunks_->NewPack(pack);
+  if (!writer.ok()) Abandon(pack);
+  return writer;
 }
 
 absl::StatusOr<std::shared_ptr<Upload>> Store::FindUpload(const std::string& upload_id) {
@@ -191,6 +239,11 @@ void Store::AbandonPack(const std::shared_ptr<Upload>& upload) {
   if (pack == 0) return;
   spdlog::error("pack {:016x} of upload {} is abandoned after a failed write", pack,
                 Upload::IdOf(upload->row().shard_row));
+  Abandon(pack);
+}
+
+void Store::Abandon(PackId pack) {
+  if (pack == 0) return;
   {
     absl::MutexLock lock(&uploads_mutex_);
     abandoned_.push_back(pack);
@@ -256,6 +309,7 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
   if (!row) return UploadNotFound(Upload::IdOf(upload.row().shard_row));
   if (row->durable) return ResultOf(*txn, row->shard_row);
   ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, row->run_id));
+  if (run->deleted) return RunNotFound(run->name);
   if (row->attempt != run->newest_attempt) {
     return AttemptFenced(run->name, row->attempt, run->newest_attempt);
   }
@@ -266,7 +320,8 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
   uint32_t timeline = 0;
   if (durable + 1 == row->world_size) {
     ASSIGN_OR_RETURN(timeline, ChooseTimeline(*txn, *run, *attempt, row->step));
-    ASSIGN_OR_RETURN(run, catalog::FindRunById(*txn, row->run_id));  // its timeline may have changed
+    ASSIGN_OR_RETURN(run,
+                     catalog::FindRunById(*txn, row->run_id));  // its timeline may have changed
   }
   ASSIGN_OR_RETURN(uint64_t id, catalog::FinishShard(*txn, row->shard_row, timeline, now));
   ShardResult result;
@@ -276,8 +331,8 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
     ASSIGN_OR_RETURN(result.checkpoint, catalog::FindCheckpoint(*txn, id));
     RETURN_IF_ERROR(AddEvent(*txn, run->id, ckpt::Event::Kind::kCommitted, id, row->step,
                              fmt::format("committed by attempt {} on timeline {}, {} bytes, {} new "
-                                         "on disk", row->attempt, timeline,
-                                         result.checkpoint->bytes,
+                                         "on disk",
+                                         row->attempt, timeline, result.checkpoint->bytes,
                                          result.checkpoint->stored_bytes)));
     ckpt::Policy policy = PolicyOf(*run);
     ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
@@ -298,38 +353,46 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
 
 absl::StatusOr<uint32_t> Store::ChooseTimeline(catalog::WriteTxn& txn, const catalog::RunRow& run,
                                                const catalog::AttemptRow& attempt, uint64_t step) {
-  ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
-  ASSIGN_OR_RETURN(auto committed, catalog::ListCheckpoints(txn, run.id, {}));
-  const ckpt::Checkpoint* end = nullptr;  // of the line this attempt is on
-  for (const ckpt::Checkpoint& c : committed) {
-    bool on_line = attempt.timeline == 0 ? line.Contains(c.timeline, c.id)
-                                         : c.timeline == attempt.timeline;
-    if (on_line) {
-      end = &c;
-      break;
-    }
-  }
   uint64_t fork = 0;
   std::string why;
   if (attempt.timeline != 0) {
-    if (end == nullptr || step > end->step) return attempt.timeline;
-    for (const ckpt::Checkpoint& c : committed) {
-      if (fork == 0 && c.timeline == attempt.timeline && c.step < step) fork = c.id;
+    ASSIGN_OR_RETURN(auto end, catalog::ListCheckpoints(
+                                   txn, run.id, {.timeline = attempt.timeline, .limit = 1}));
+    if (end.empty() || step > end[0].step) return attempt.timeline;
+    if (step > 0) {
+      ASSIGN_OR_RETURN(
+          auto before,
+          catalog::ListCheckpoints(
+              txn, run.id, {.max_step = step - 1, .timeline = attempt.timeline, .limit = 1}));
+      if (!before.empty()) fork = before[0].id;
     }
-    why = fmt::format("attempt {} went back from step {} to {}", attempt.number, end->step, step);
+    why = fmt::format("attempt {} went back from step {} to {}", attempt.number, end[0].step, step);
   } else {
+    ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
+    ASSIGN_OR_RETURN(auto committed, catalog::ListCheckpoints(txn, run.id, {}));
+    auto end = std::find_if(committed.begin(), committed.end(), [&](const ckpt::Checkpoint& c) {
+      return line.Contains(c.timeline, c.id);
+    });
     ASSIGN_OR_RETURN(auto origin, catalog::FindCheckpoint(txn, attempt.resumed_from));
     bool own = origin && origin->run == run.name;
-    bool at_end = end == nullptr || (own ? origin->id == end->id : true);
-    if (at_end && (end == nullptr || step > end->step)) {
-      RETURN_IF_ERROR(catalog::SetAttemptTimeline(txn, run.id, attempt.number,
-                                                  run.current_timeline));
+    bool goes_on = end == committed.end();
+    if (!goes_on && own) {
+      // The same step again is the same state, saved once more.
+      goes_on = origin->id == end->id && step >= end->step;
+    } else if (!goes_on) {
+      goes_on = step > end->step;
+    }
+    if (goes_on) {
+      RETURN_IF_ERROR(
+          catalog::SetAttemptTimeline(txn, run.id, attempt.number, run.current_timeline));
       return run.current_timeline;
     }
     if (own) {
       fork = origin->id;
-      why = fmt::format("attempt {} resumed from step {}, not the newest", attempt.number,
-                        origin->step);
+      why = origin->id == end->id ? fmt::format("attempt {} went back from step {} to {}",
+                                                attempt.number, origin->step, step)
+                                  : fmt::format("attempt {} resumed from step {}, not the newest",
+                                                attempt.number, origin->step);
     } else {
       why = fmt::format("attempt {} started from scratch", attempt.number);
     }
@@ -344,18 +407,12 @@ absl::StatusOr<uint32_t> Store::ChooseTimeline(catalog::WriteTxn& txn, const cat
 
 absl::Status Store::AbortUpload(const std::string& upload_id) {
   int64_t shard_row = Upload::RowOf(upload_id);
-  std::shared_ptr<Upload> upload;
-  {
-    absl::MutexLock lock(&uploads_mutex_);
-    if (auto it = uploads_.find(shard_row); it != uploads_.end()) upload = it->second;
-    uploads_.erase(shard_row);
-  }
-  PackId pack = upload == nullptr ? 0 : upload->pack();
+  ForgetUpload(shard_row);
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, shard_row));
   if (!row) return UploadNotFound(upload_id);
   if (row->durable) return absl::OkStatus();  // too late: nothing is unfinished
-  if (pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
+  if (row->pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, row->pack));
   RETURN_IF_ERROR(catalog::DropUpload(*txn, shard_row));
   RETURN_IF_ERROR(AddEvent(*txn, row->run_id, ckpt::Event::Kind::kUploadDropped, 0, row->step,
                            fmt::format("upload of step {} rank {} aborted", row->step, row->rank)));

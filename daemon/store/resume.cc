@@ -24,6 +24,24 @@ int64_t TicketRowOf(const std::string& id) {
   return error == std::errc() && stop == end ? row : 0;
 }
 
+absl::Status ResumeRequired(const ckpt::RunName& run) {
+  return ckpt::MakeError(absl::StatusCode::kFailedPrecondition, ckpt::reason::kResumeRequired,
+                         fmt::format("run {} has no checkpoint to resume from, and a start from "
+                                     "scratch was ruled out",
+                                     run.ToString()));
+}
+
+// Why a ticket's checkpoint cannot be resumed from any more; OK: it can.
+absl::Status CheckOffered(const std::optional<ckpt::Checkpoint>& checkpoint, uint64_t id) {
+  if (!checkpoint) return CheckpointNotFound(id);
+  if (checkpoint->removed_at) return CheckpointRemoved(*checkpoint);
+  if (checkpoint->damage.empty()) return absl::OkStatus();
+  return ckpt::MakeError(
+      absl::StatusCode::kFailedPrecondition, ckpt::reason::kChunkDamaged,
+      fmt::format("checkpoint {}@{} (id {}) is damaged ({})", checkpoint->run.ToString(),
+                  checkpoint->step, id, checkpoint->damage));
+}
+
 }  // namespace
 
 absl::StatusOr<Store::ResumeAnswer> Store::AnswerOf(catalog::ReadTxn& txn,
@@ -51,21 +69,34 @@ absl::StatusOr<Store::ResumeAnswer> Store::Resume(const ckpt::RunName& name, uin
   if (number != run.newest_attempt) return AttemptFenced(name, number, run.newest_attempt);
   if (rank >= attempt->world_size) {
     return ckpt::BadField("rank", fmt::format("rank {} does not exist: the attempt's world size "
-                                              "is {}", rank, attempt->world_size));
+                                              "is {}",
+                                              rank, attempt->world_size));
   }
   ASSIGN_OR_RETURN(auto ticket, catalog::FindTicketOfAttempt(*txn, run.id, number));
   if (ticket && ticket->checkpoint_id != 0) {
     // Its checkpoint may have turned out damaged, or gone: then another answer.
     ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, ticket->checkpoint_id));
-    if (!checkpoint || checkpoint->removed_at || !checkpoint->damage.empty()) ticket.reset();
+    if (absl::Status usable = CheckOffered(checkpoint, ticket->checkpoint_id); !usable.ok()) {
+      ASSIGN_OR_RETURN(bool loaded, catalog::OtherRankLoaded(*txn, ticket->id, rank));
+      if (loaded) {
+        return ckpt::Annotate(
+            usable, fmt::format("other ranks of attempt {} have loaded what can no longer be, and "
+                                "ranks must not go on from different checkpoints; restart all of "
+                                "them, as a new attempt",
+                                number));
+      }
+      RETURN_IF_ERROR(catalog::DeleteTicket(*txn, ticket->id));
+      ticket.reset();
+    }
   }
   if (ticket && ticket->selector != ckpt::ToString(selector)) {
     return ckpt::BadField("selector",
                           fmt::format("attempt {} of run {} was answered for \"{}\" already; all "
                                       "ranks must ask alike, and another selector takes a new "
-                                      "attempt", number, name.ToString(), ticket->selector));
+                                      "attempt",
+                                      number, name.ToString(), ticket->selector));
   }
-  if (ticket && ticket->checkpoint_id == 0 && require_resume) ticket.reset();
+  if (ticket && ticket->checkpoint_id == 0 && require_resume) return ResumeRequired(name);
   if (!ticket) {
     RETURN_IF_ERROR(FlagFruitless(*txn, run));
     ASSIGN_OR_RETURN(ticket, NewTicket(*txn, run, *attempt, selector, from_run, require_resume));
@@ -110,22 +141,17 @@ absl::StatusOr<catalog::TicketRow> Store::NewTicket(catalog::WriteTxn& txn,
     if (checkpoints.empty()) return SelectorMatchesNothing(*from_run, selector);
   }
   if (checkpoints.empty()) {
-    if (require_resume) {
-      return ckpt::MakeError(absl::StatusCode::kFailedPrecondition, ckpt::reason::kResumeRequired,
-                             fmt::format("run {} has no checkpoint to resume from, and a start "
-                                         "from scratch was ruled out", run.name.ToString()));
-    }
+    if (require_resume) return ResumeRequired(run.name);
     ticket.outcome = static_cast<uint32_t>(Outcome::kNewRun);
-    ticket.explanation = fmt::format("run {} has no checkpoint: start from scratch",
-                                     run.name.ToString());
+    ticket.explanation =
+        fmt::format("run {} has no checkpoint: start from scratch", run.name.ToString());
     return catalog::InsertTicket(txn, ticket);
   }
   ASSIGN_OR_RETURN(Line line, LoadLine(txn, source));
   Selected selected = Select(selector, checkpoints, line, PolicyOf(source));
   if (selected.checkpoint == nullptr && selected.fell_back) {
     return ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kNoWholeCheckpoint,
-                           fmt::format("run {}: {}", source.name.ToString(),
-                                       selected.explanation));
+                           fmt::format("run {}: {}", source.name.ToString(), selected.explanation));
   }
   if (selected.checkpoint == nullptr) {
     absl::Status status = SelectorMatchesNothing(source.name, selector);
@@ -164,12 +190,12 @@ absl::Status Store::ReportLoad(const std::string& ticket_id, uint32_t rank, bool
   ASSIGN_OR_RETURN(auto ticket, catalog::FindTicket(*txn, TicketRowOf(ticket_id)));
   if (!ticket) {
     return ckpt::MakeError(absl::StatusCode::kNotFound, ckpt::reason::kTicketNotFound,
-                           fmt::format("there is no resume ticket {}",
-                                       ckpt::Printable(ticket_id)));
+                           fmt::format("there is no resume ticket {}", ckpt::Printable(ticket_id)));
   }
   if (rank >= ticket->world_size) {
     return ckpt::BadField("rank", fmt::format("rank {} does not exist: the ticket's world size is "
-                                              "{}", rank, ticket->world_size));
+                                              "{}",
+                                              rank, ticket->world_size));
   }
   RETURN_IF_ERROR(catalog::InsertReport(*txn, ticket->id, rank, ok, error, clock_->Now()));
   if (ticket->checkpoint_id != 0) {
@@ -182,8 +208,8 @@ absl::Status Store::ReportLoad(const std::string& ticket_id, uint32_t rank, bool
                              ticket->checkpoint_id, step, text));
     if (!ok && checkpoint_at_fault && checkpoint && checkpoint->damage.empty()) {
       RETURN_IF_ERROR(catalog::SetDamage(*txn, checkpoint->id, text));
-      RETURN_IF_ERROR(AddEvent(*txn, ticket->run_id, ckpt::Event::Kind::kDamaged, checkpoint->id,
-                               step, text));
+      RETURN_IF_ERROR(
+          AddEvent(*txn, ticket->run_id, ckpt::Event::Kind::kDamaged, checkpoint->id, step, text));
       spdlog::error("checkpoint {}@{} (id {}) is flagged: {}", checkpoint->run.ToString(), step,
                     checkpoint->id, text);
     }
@@ -206,14 +232,20 @@ absl::StatusOr<ckpt::Run> Store::Rewind(const ckpt::RunName& name, uint64_t chec
   ASSIGN_OR_RETURN(Line line, LoadLine(*txn, run));
   Selected latest = Select(ckpt::SelectLatest{}, checkpoints, line, PolicyOf(run));
   if (latest.checkpoint == nullptr || latest.checkpoint->id != checkpoint_id) {
-    ASSIGN_OR_RETURN(ckpt::Timeline timeline,
-                     catalog::InsertTimeline(*txn, run.id, checkpoint_id,
-                                             fmt::format("rewound to step {}", checkpoint.step),
-                                             clock_->Now()));
-    RETURN_IF_ERROR(AddEvent(*txn, run.id, ckpt::Event::Kind::kTimeline, checkpoint_id,
-                             checkpoint.step,
-                             fmt::format("timeline {} begins: rewound to step {}",
-                                         timeline.number, checkpoint.step)));
+    // What runs now goes on where it is, also when it has not committed yet.
+    ASSIGN_OR_RETURN(auto running, catalog::FindAttempt(*txn, run.id, run.newest_attempt));
+    if (latest.checkpoint != nullptr && running && running->timeline == 0 &&
+        running->resumed_from == latest.checkpoint->id) {
+      RETURN_IF_ERROR(
+          catalog::SetAttemptTimeline(*txn, run.id, running->number, run.current_timeline));
+    }
+    ASSIGN_OR_RETURN(
+        ckpt::Timeline timeline,
+        catalog::InsertTimeline(*txn, run.id, checkpoint_id,
+                                fmt::format("rewound to step {}", checkpoint.step), clock_->Now()));
+    RETURN_IF_ERROR(AddEvent(
+        *txn, run.id, ckpt::Event::Kind::kTimeline, checkpoint_id, checkpoint.step,
+        fmt::format("timeline {} begins: rewound to step {}", timeline.number, checkpoint.step)));
     ASSIGN_OR_RETURN(run, RequireRun(*txn, name));
   }
   ASSIGN_OR_RETURN(ckpt::Run described, DescribeRun(*txn, run));

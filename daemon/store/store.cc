@@ -53,7 +53,8 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   return store;
 }
 
-Store::~Store() { janitor_.reset(); }
+// The janitor's thread ends first and still uses janitor_, so it is not reset.
+Store::~Store() = default;
 
 void Store::SetDefaultPolicy(const ckpt::Policy& policy) {
   absl::MutexLock lock(&policy_mutex_);
@@ -118,6 +119,7 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
     if (leases_.IsLeased(id)) continue;
     ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, id));
     if (!checkpoint || !checkpoint->removed_at) continue;
+    if (checkpoint->restorable_until.value_or(absl::InfinitePast()) > clock_->Now()) continue;
     ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, id));
     RETURN_IF_ERROR(catalog::ReleaseCheckpoint(*txn, id));
     RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kReclaimed, id, checkpoint->step,
@@ -125,10 +127,14 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
     RETURN_IF_ERROR(txn->Commit());
     more = true;
   }
+  // One that fails stops no other; it is tried again later.
+  absl::Status failed;
   std::vector<int64_t> done;
   for (const catalog::Reclaim& reclaim : reclaims) {
-    if (!reclaim.pack_empty) RETURN_IF_ERROR(chunks_->Punch(reclaim.location));
-    done.push_back(reclaim.row);
+    absl::Status punched;
+    if (!reclaim.pack_empty) punched = chunks_->Punch(reclaim.location);
+    if (punched.ok()) done.push_back(reclaim.row);
+    failed.Update(punched);
   }
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
@@ -137,12 +143,35 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
     RETURN_IF_ERROR(txn->Commit());
   }
   for (PackId pack : empty) {
-    RETURN_IF_ERROR(chunks_->RemovePack(pack));
+    if (absl::Status removed = chunks_->RemovePack(pack); !removed.ok()) {
+      failed.Update(removed);
+      continue;
+    }
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
     RETURN_IF_ERROR(catalog::DeletePack(*txn, pack));
     RETURN_IF_ERROR(txn->Commit());
   }
+  RETURN_IF_ERROR(failed);
   return more || !done.empty();
+}
+
+absl::StatusOr<std::string> Store::WhyStale(catalog::ReadTxn& txn, int64_t shard_row) {
+  ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(txn, shard_row));
+  if (!row || row->checkpoint_id != 0) return "";
+  ASSIGN_OR_RETURN(auto run, catalog::FindRunById(txn, row->run_id));
+  if (!run) return "";
+  if (run->deleted) return "its run was deleted";
+  if (clock_->Now() - row->opened_at > PolicyOf(*run).upload_deadline) {
+    return "it was not finished by its deadline";
+  }
+  if (row->attempt < run->newest_attempt) {
+    // A newer attempt may still take chunks over, until it has committed.
+    ASSIGN_OR_RETURN(auto newest, catalog::ListCheckpoints(txn, run->id, {.limit = 1}));
+    if (!newest.empty() && newest[0].attempt > row->attempt) {
+      return fmt::format("attempt {} has committed since", newest[0].attempt);
+    }
+  }
+  return "";
 }
 
 absl::Status Store::DropStaleUploads() {
@@ -151,26 +180,18 @@ absl::Status Store::DropStaleUploads() {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
     ASSIGN_OR_RETURN(open, catalog::ListOpenUploads(*txn));
   }
-  absl::Time now = clock_->Now();
   for (const catalog::UploadRow& upload : open) {
-    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
-    ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, upload.shard_row));
-    if (!row || row->checkpoint_id != 0) continue;
-    ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, upload.run_id));
-    if (!run) continue;
-    std::string why;
-    if (run->deleted) {
-      why = "its run was deleted";
-    } else if (now - upload.opened_at > PolicyOf(*run).upload_deadline) {
-      why = "it was not finished by its deadline";
-    } else if (upload.attempt < run->newest_attempt) {
-      // A newer attempt may still take chunks over, until it has committed.
-      ASSIGN_OR_RETURN(auto newest, catalog::ListCheckpoints(*txn, run->id, {.limit = 1}));
-      if (!newest.empty() && newest[0].attempt > upload.attempt) {
-        why = fmt::format("attempt {} has committed since", newest[0].attempt);
-      }
+    // Asked first without holding up who writes: most are not stale.
+    {
+      ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+      ASSIGN_OR_RETURN(std::string why, WhyStale(*txn, upload.shard_row));
+      if (why.empty()) continue;
     }
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+    ASSIGN_OR_RETURN(std::string why, WhyStale(*txn, upload.shard_row));
     if (why.empty()) continue;
+    ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, upload.shard_row));
+    ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, upload.run_id));
     if (row->pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, row->pack));
     RETURN_IF_ERROR(catalog::DropUpload(*txn, upload.shard_row));
     RETURN_IF_ERROR(AddEvent(*txn, run->id, ckpt::Event::Kind::kUploadDropped, 0, upload.step,

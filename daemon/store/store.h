@@ -42,9 +42,9 @@ namespace ckptd {
 
 struct StoreOptions {
   std::string data_dir;
-  std::string version;                       // shown by GetStats
+  std::string version;  // shown by GetStats
   ckpt::Policy default_policy = ckpt::Policy::Default();
-  uint64_t keep_free_bytes = 64ull << 20;    // uploads leave this much of the disk free
+  uint64_t keep_free_bytes = 64ull << 20;  // uploads leave this much of the disk free
   absl::Duration ticket_ttl = absl::Minutes(10);
   absl::Duration prune_interval = absl::Seconds(30);  // of the timer
 };
@@ -244,7 +244,13 @@ class Store {
                                           const catalog::AttemptRow& attempt, uint64_t step);
   absl::StatusOr<ShardResult> RecordShard(Upload& upload);
   absl::StatusOr<ShardResult> ResultOf(catalog::ReadTxn& txn, int64_t shard_row);
+  absl::StatusOr<std::unique_ptr<PackWriter>> OpenPack(int64_t shard_row);
   void ForgetUpload(int64_t shard_row);
+  // Uploads of older attempts can never be finished: what they wrote goes at
+  // once, and the space kept for them is free.
+  void ForgetFenced(int64_t run_id, uint64_t newest_attempt);
+  // The pack is never written to again, and nothing in it is used. 0 is none.
+  void Abandon(PackId pack);
 
   absl::StatusOr<ResumeAnswer> AnswerOf(catalog::ReadTxn& txn, const catalog::TicketRow& ticket);
   absl::StatusOr<catalog::TicketRow> NewTicket(catalog::WriteTxn& txn, const catalog::RunRow& run,
@@ -268,6 +274,8 @@ class Store {
   absl::Status SealAbandoned();
   absl::StatusOr<bool> ReclaimBatch();
   absl::Status DropStaleUploads();
+  // Why the unfinished upload should go; empty: it should not.
+  absl::StatusOr<std::string> WhyStale(catalog::ReadTxn& txn, int64_t shard_row);
   absl::Status JudgeAgain(int64_t run_id);
   void LeaseEnded(uint64_t checkpoint_id);
 
