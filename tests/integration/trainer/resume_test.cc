@@ -93,6 +93,8 @@ struct Case {
   const char* optimizer;
   const char* schedule;
 };
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
 class ResumeTest : public TrainerTest, public testing::WithParamInterface<Case> {
  protected:
   std::vector<std::string> Flags() const {

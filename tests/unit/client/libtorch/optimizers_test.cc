@@ -21,6 +21,8 @@ struct Case {
   std::function<std::unique_ptr<optim::Optimizer>(nn::Sequential&)> make;
 };
 
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
 template <class Optimizer, class Options>
 std::function<std::unique_ptr<optim::Optimizer>(nn::Sequential&)> TwoGroups(Options first,
                                                                             Options second) {

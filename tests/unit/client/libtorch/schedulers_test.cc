@@ -86,6 +86,8 @@ struct Case {
   std::function<void(Scheduler&, int)> step;
 };
 
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
 class ResumeTest : public testing::TestWithParam<Case> {};
 
 TEST_P(ResumeTest, ContinuesAsIfUninterrupted) {
