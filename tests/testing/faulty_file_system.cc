@@ -246,7 +246,14 @@ absl::StatusOr<uint64_t> FaultyFileSystem::AllocatedBytes(const std::string& pat
   return real_->AllocatedBytes(path);
 }
 
+void FaultyFileSystem::SetFreeBytes(std::optional<uint64_t> bytes) {
+  absl::MutexLock lock(&mutex_);
+  free_bytes_ = bytes;
+}
+
 absl::StatusOr<uint64_t> FaultyFileSystem::FreeBytes(const std::string& path) {
+  absl::MutexLock lock(&mutex_);
+  if (free_bytes_) return *free_bytes_;
   return real_->FreeBytes(path);
 }
 

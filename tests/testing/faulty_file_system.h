@@ -62,6 +62,9 @@ class FaultyFileSystem final : public FileSystem {
   int count(Op op) const;
   int changes() const;
 
+  // What FreeBytes answers from now on; nothing: the truth.
+  void SetFreeBytes(std::optional<uint64_t> bytes);
+
   // Takes back what no sync made durable and puts the power on again; files
   // that were open stay dead. An unsynced block stays nevertheless where
   // `kept` says so (a disk may write in any order).
@@ -116,6 +119,7 @@ class FaultyFileSystem final : public FileSystem {
   int boots_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Unsynced> unsynced_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> new_names_ ABSL_GUARDED_BY(mutex_);
+  std::optional<uint64_t> free_bytes_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace ckptd::os

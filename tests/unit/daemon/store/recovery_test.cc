@@ -1,0 +1,153 @@
+// Starting over what a crash, a newer version or another daemon left.
+#include <fstream>
+
+#include "tests/unit/daemon/store/fixture.h"
+
+namespace ckptd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class RecoveryTest : public StoreTest {
+ protected:
+  void SetUp() override {
+    options_.prune_interval = absl::Hours(1);  // the janitor keeps quiet meanwhile
+    StoreTest::SetUp();
+    options_.prune_interval = absl::Milliseconds(3);
+  }
+  // As if the power had gone now: goes on with a copy of the directory.
+  void Crash() {
+    const std::string copy = dir_ / ("copy" + std::to_string(++copies_));
+    std::filesystem::copy(options_.data_dir, copy, std::filesystem::copy_options::recursive);
+    Close();
+    options_.data_dir = copy;
+    Open();
+  }
+  int copies_ = 0;
+};
+
+TEST_F(RecoveryTest, ChunksThatArrivedBeforeTheCrashAreNotMissing) {
+  Attempt("a");
+  Push({.step = 1, .seeds = {1}});
+  const Shard shard{.step = 2, .seeds = {1, 2, 3, 4, 5}};
+  const auto opened = Get(Begin(shard));
+  ASSERT_TRUE(Send(shard, opened, 3).ok());
+  Crash();
+  EXPECT_THAT(Steps(), ElementsAre(1));
+  const auto again = Get(Begin(shard));
+  EXPECT_EQ(again.upload_id, opened.upload_id);
+  EXPECT_THAT(again.missing_chunks, ElementsAre(4));
+  ASSERT_TRUE(Send(shard, again).ok());
+  Crash();
+  EXPECT_THAT(Get(Begin(shard)).missing_chunks, IsEmpty());
+  EXPECT_EQ(Why(store_->CommitShard(opened.upload_id)), "OK");
+  Crash();
+  EXPECT_EQ(Why(store_->CommitShard(opened.upload_id)), "OK");
+  EXPECT_THAT(Steps(), ElementsAre(2, 1));
+  EXPECT_TRUE(store_->Verify(r_, 0, [](const auto& p) { return p.damages.empty(); }).ok());
+}
+
+TEST_F(RecoveryTest, ATornEndIsCutOff) {
+  Attempt("a");
+  const Shard shard{.step = 1, .seeds = {1, 2}};
+  const auto opened = Get(Begin(shard));
+  ASSERT_TRUE(Send(shard, opened).ok());
+  const std::string copy = dir_ / "torn";
+  std::filesystem::copy(options_.data_dir, copy, std::filesystem::copy_options::recursive);
+  Close();
+  options_.data_dir = copy;
+  const auto packs = PackFiles();
+  ASSERT_THAT(packs, SizeIs(1));
+  std::filesystem::resize_file(packs[0], std::filesystem::file_size(packs[0]) - 4096);
+  Open();
+  EXPECT_THAT(Get(Begin(shard)).missing_chunks, ElementsAre(1));
+  EXPECT_EQ(Why(TryPush(shard)), "OK");
+}
+
+TEST_F(RecoveryTest, ShardsThatWereDurableAreStillAndTheLastCommits) {
+  Attempt("a", 2);
+  Get(TryPush({.step = 1, .rank = 0}));
+  Crash();
+  EXPECT_THAT(Steps(), IsEmpty());
+  EXPECT_EQ(Get(Begin({.step = 1, .rank = 0})).result->shards_durable, 1u);
+  EXPECT_TRUE(Get(TryPush({.step = 1, .rank = 1})).checkpoint.has_value());
+}
+
+TEST_F(RecoveryTest, PacksThatNobodyKnowsAreRemovedAndStrangersLeftAlone) {
+  PushSteps("a", {1});
+  Close();
+  const Layout layout(options_.data_dir);
+  const std::string orphan = layout.Pack(0x77), stranger = layout.Packs() + "/README";
+  std::filesystem::create_directories(layout.PackDir(0x77));
+  std::ofstream(orphan) << "left by an upload whose transaction never happened";
+  std::ofstream(stranger) << "somebody's notes";
+  Open();
+  EXPECT_FALSE(std::filesystem::exists(orphan));
+  EXPECT_TRUE(std::filesystem::exists(stranger));
+  EXPECT_EQ(Latest(), 1u);
+  std::filesystem::remove(stranger);
+}
+
+TEST_F(RecoveryTest, ARemovalIsFinishedByTheNextStart) {
+  Attempt("a", 1, r_, KeepLast(1));
+  EXPECT_TRUE(IsReclaimed());
+  Push({.step = 1, .seeds = {1, 2}});
+  fs_.FailNth(os::Op::kRemove, 1);
+  fs_.FailNth(os::Op::kPunch, 1);
+  Push({.step = 2, .seeds = {2}});
+  Crash();
+  ASSERT_TRUE(IsReclaimed());
+  EXPECT_TRUE(store_->Verify(r_, 0, [](const auto& p) { return p.damages.empty(); }).ok());
+}
+
+TEST_F(RecoveryTest, AnUnfinishedUploadOfADeadAttemptIsTakenOverAndThenDropped) {
+  Attempt("a");
+  const Shard shard{.step = 1, .seeds = {1, 2, 3}};
+  ASSERT_TRUE(Send(shard, Get(Begin(shard)), 2).ok());
+  Crash();
+  Attempt("b");
+  const Shard next{.attempt = 2, .step = 1, .seeds = {1, 2, 3}};
+  EXPECT_THAT(Get(Begin(next)).missing_chunks, ElementsAre(2));
+  Get(TryPush(next));
+  EXPECT_TRUE(Eventually([&] { return Get(store_->GetStats(std::nullopt)).open_uploads == 0; }));
+  EXPECT_TRUE(store_->Verify(r_, 0, [](const auto& p) { return p.damages.empty(); }).ok());
+}
+
+TEST_F(RecoveryTest, APackOfOnlyATornHeaderStopsNoStart) {
+  Attempt("a");
+  const Shard shard{.step = 1, .seeds = {1}};
+  ASSERT_TRUE(Send(shard, Get(Begin(shard))).ok());
+  const std::string copy = dir_ / "torn";
+  std::filesystem::copy(options_.data_dir, copy, std::filesystem::copy_options::recursive);
+  Close();
+  options_.data_dir = copy;
+  std::filesystem::resize_file(PackFiles().at(0), 100);
+  Open();
+  EXPECT_EQ(Why(TryPush(shard)), "OK");
+}
+
+TEST_F(RecoveryTest, ADirectoryOfANewerVersionIsRefusedAndLeftAlone) {
+  PushSteps("a", {1});
+  Close();
+  std::ofstream(Layout(options_.data_dir).Format()) << "ckptd 2\n";
+  const auto refused = Store::Open(options_, &fs_, &clock_);
+  EXPECT_EQ(Why(refused), "VERSION_TOO_NEW");
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("2"));
+  std::ofstream(Layout(options_.data_dir).Format()) << "ckptd 1\n";
+  Open();
+  EXPECT_EQ(Latest(), 1u);
+}
+
+TEST_F(RecoveryTest, ASecondStoreOnTheDirectoryIsRefused) {
+  PushSteps("a", {1});
+  EXPECT_EQ(Why(Store::Open(options_, &fs_, &clock_)), "DIRECTORY_LOCKED");
+  EXPECT_EQ(Latest(), 1u);
+  Reopen();
+  EXPECT_EQ(Latest(), 1u);
+}
+
+}  // namespace
+}  // namespace ckptd
