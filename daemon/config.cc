@@ -1,13 +1,17 @@
 #include "daemon/config.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <sstream>
 
 #include <CLI/CLI.hpp>
+#include <absl/strings/ascii.h>
 #include <absl/strings/numbers.h>
+#include <absl/strings/str_join.h>
 #include <absl/strings/str_split.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "proto/convert.h"
 #include "proto/limits.h"
@@ -21,7 +25,7 @@ struct Texts {
   std::string drain_timeout = "30s";
   std::string ticket_ttl = "10m";
   std::string prune_interval = "30s";
-  uint32_t keep_last = 3;
+  std::string keep_last = "3";
   std::vector<std::string> keep_best = {"1:val_loss:min"};
   bool keep_all = false;
   uint64_t keep_every_steps = 0;
@@ -69,13 +73,13 @@ absl::StatusOr<ckpt::Policy> ParsePolicy(const Texts& texts) {
   ASSIGN_OR_RETURN(policy.restore_grace, ParseTime("restore-grace", texts.restore_grace));
   ASSIGN_OR_RETURN(policy.upload_deadline, ParseTime("upload-deadline", texts.upload_deadline));
   if (!texts.keep_all) {
-    policy.keep_last = texts.keep_last;
+    if (uint32_t count = 0; absl::SimpleAtoi(texts.keep_last, &count)) policy.keep_last = count;
     for (const std::string& text : texts.keep_best) {
       if (text.empty() || text == "none") continue;
       ASSIGN_OR_RETURN(ckpt::BestRule rule, ParseBest(text));
       policy.keep_best.push_back(rule);
     }
-    // Absent is off; CLI11 refuses a zero that was written out.
+    // Absent is off; a zero that was written out was refused.
     auto set = [](auto& rule, auto value) {
       if (value != 0) rule = value;
     };
@@ -94,23 +98,122 @@ absl::StatusOr<ckpt::Policy> ParsePolicy(const Texts& texts) {
   return policy;
 }
 
+std::string Quoted(const std::string& text) { return fmt::format("\"{}\"", ckpt::Printable(text)); }
+
+// CLI11 puts the flag's name before what these say.
+CLI::Validator CountUpTo(uint64_t most, bool or_none = false) {
+  return CLI::Validator(
+      [=](const std::string& text) -> std::string {
+        if (or_none && text == "none") return "";
+        uint64_t value = 0;
+        if (!absl::SimpleAtoi(text, &value) || value > most) {
+          return fmt::format("{} is no whole number from 1 to {}", Quoted(text), most);
+        }
+        if (value > 0) return "";
+        return fmt::format("zero would keep nothing; {} to turn the rule off",
+                           or_none ? "write none" : "leave it out");
+      },
+      "");
+}
+CLI::Validator Count32() { return CountUpTo(UINT32_MAX); }
+CLI::Validator Count64() { return CountUpTo(UINT64_MAX); }
+
+CLI::Validator OneOf(std::vector<std::string> words) {
+  return CLI::Validator(
+      [words](const std::string& text) -> std::string {
+        if (std::find(words.begin(), words.end(), text) != words.end()) return "";
+        return fmt::format("{} is none of {}", Quoted(text), absl::StrJoin(words, ", "));
+      },
+      "");
+}
+
+CLI::Validator Size() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        const std::string was = text;
+        try {
+          if (CLI::AsSizeValue(false)(text).empty()) return "";
+        } catch (const CLI::Error&) {
+        }
+        return fmt::format("{} is no size; write for example 512MiB or 50GiB", Quoted(was));
+      },
+      "");
+}
+
+// "CKPTD_KEEP_LAST"; empty for what the environment does not set.
+std::string VariableOf(const CLI::Option& option) {
+  const std::vector<std::string>& names = option.get_lnames();
+  if (names.empty() || names[0] == "help" || names[0] == "version") return "";
+  std::string variable = "CKPTD_" + absl::AsciiStrToUpper(names[0]);
+  std::replace(variable.begin(), variable.end(), '-', '_');
+  return variable;
+}
+
+// A TOML or INI file. CLI11 would put it over the environment, and has no
+// words for a key that is no setting, which is most likely a typo.
+class File : public CLI::ConfigBase {
+ public:
+  explicit File(const CLI::App* app) : app_(app) {}
+
+  std::vector<CLI::ConfigItem> from_config(std::istream& in) const override {
+    std::vector<CLI::ConfigItem> items = ConfigBase::from_config(in);
+    std::erase_if(items, [&](const CLI::ConfigItem& item) {
+      const CLI::Option* option = item.parents.empty()
+                                      ? app_->get_option_no_throw("--" + item.name)
+                                      : nullptr;
+      if (option == nullptr || !option->get_configurable()) Refuse(item);
+      const char* value = std::getenv(option->get_envname().c_str());
+      return value != nullptr && *value != '\0';
+    });
+    return items;
+  }
+
+ private:
+  [[noreturn]] void Refuse(const CLI::ConfigItem& item) const {
+    const bool is_section = item.name == "++" || item.name == "--";
+    const std::string what = is_section ? fmt::format("section [{}]", item.parents.back())
+                                        : ckpt::Printable(item.fullname());
+    throw CLI::ConfigError(fmt::format("{}: {} is no setting of ckptd; `ckptd --help` lists them",
+                                       app_->get_config_ptr()->as<std::string>(), what));
+  }
+
+  const CLI::App* const app_;
+};
+
+// CLI11's own words, or better ones.
+std::string SentenceOf(const CLI::App& app, const CLI::ParseError& error) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    return fmt::format("there is no flag {}; `ckptd --help` lists those there are",
+                       ckpt::Printable(app.remaining().front()));
+  }
+  if (dynamic_cast<const CLI::FileError*>(&error) != nullptr) {
+    return fmt::format("the configuration file {} cannot be read",
+                       app.get_config_ptr()->as<std::string>());
+  }
+  return error.what();
+}
+
 void AddPolicyOptions(CLI::App& app, Texts& texts) {
   auto add = [&](const char* name, auto& value, const char* text) {
     return app.add_option(name, value, text)->group("Default policy, for runs without their own");
   };
-  add("--keep-last", texts.keep_last, "Keep the newest N")->check(CLI::PositiveNumber);
-  add("--keep-best", texts.keep_best, "Keep the best N by a metric: N:METRIC:min|max, or none");
+  add("--keep-last", texts.keep_last, "Keep the newest N, or none for no such rule (default 3)")
+      ->check(CountUpTo(UINT32_MAX, /*or_none=*/true));
+  add("--keep-best", texts.keep_best,
+      "Keep the best N by a metric: N:METRIC:min|max, or none (default 1:val_loss:min)")
+      ->delimiter(',');
   add("--keep-every-steps", texts.keep_every_steps, "Keep the nearest to each multiple of S steps")
-      ->check(CLI::PositiveNumber);
+      ->check(Count64());
   add("--keep-within", texts.keep_within, "Keep this long before the newest commit");
   add("--keep-hourly", texts.keep_hourly, "Keep one of each of the last N hours that have one")
-      ->check(CLI::PositiveNumber);
-  add("--keep-daily", texts.keep_daily, "The same for days")->check(CLI::PositiveNumber);
-  add("--keep-weekly", texts.keep_weekly, "The same for weeks")->check(CLI::PositiveNumber);
-  add("--keep-monthly", texts.keep_monthly, "The same for months")->check(CLI::PositiveNumber);
-  add("--keep-yearly", texts.keep_yearly, "The same for years")->check(CLI::PositiveNumber);
+      ->check(Count32());
+  add("--keep-daily", texts.keep_daily, "The same for days")->check(Count32());
+  add("--keep-weekly", texts.keep_weekly, "The same for weeks")->check(Count32());
+  add("--keep-monthly", texts.keep_monthly, "The same for months")->check(Count32());
+  add("--keep-yearly", texts.keep_yearly, "The same for years")->check(Count32());
   add("--keep-bytes", texts.keep_bytes, "Keep the newest that fit together, such as 50GiB")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(Size())
+      ->check(Count64());
   app.add_flag("--keep-all", texts.keep_all, "No rules: keep everything")
       ->group("Default policy, for runs without their own");
   add("--metric-grace", texts.metric_grace, "How long an announced metric is waited for");
@@ -123,6 +226,9 @@ absl::Status Finish(const Texts& texts, Config& config) {
   ASSIGN_OR_RETURN(config.drain_timeout, ParseTime("drain-timeout", texts.drain_timeout));
   ASSIGN_OR_RETURN(config.ticket_ttl, ParseTime("ticket-ttl", texts.ticket_ttl));
   ASSIGN_OR_RETURN(config.prune_interval, ParseTime("prune-interval", texts.prune_interval));
+  if (config.prune_interval == absl::ZeroDuration()) {
+    return ckpt::BadField("prune-interval", "prune-interval: must be longer than zero");
+  }
   ASSIGN_OR_RETURN(config.default_policy, ParsePolicy(texts));
   return absl::OkStatus();
 }
@@ -136,10 +242,12 @@ Config LoadConfig(int argc, const char* const* argv) {
                "durable, keeps the best and the last, and hands them to restarted workers.",
                "ckptd");
   app.set_version_flag("--version", "ckptd " CKPTD_VERSION);
-  app.set_config("--config", "", "A TOML or INI file with these options as keys")
-      ->envname("CKPTD_CONFIG");
-  // A key that is no option is most likely a typo, and is refused.
-  app.allow_config_extras(CLI::config_extras_mode::error);
+  // CLI11 looks at the environment only after it has read the file.
+  const char* file = std::getenv("CKPTD_CONFIG");
+  const bool has_file = file != nullptr && *file != '\0';
+  app.set_config("--config", has_file ? file : "", "A TOML or INI file with these options as keys",
+                 /*config_required=*/has_file);
+  app.config_formatter(std::make_shared<File>(&app));
   config.data_dir = DefaultDataDir();
   app.add_option("--data-dir", config.data_dir, "Where packs and catalog are kept")
       ->capture_default_str();
@@ -150,11 +258,11 @@ Config LoadConfig(int argc, const char* const* argv) {
   app.add_flag("--allow-remote", config.allow_remote,
                "Serve beyond this machine although nothing is encrypted or authenticated");
   app.add_option("--log-level", config.log_level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->check(OneOf({"debug", "info", "warn", "error"}))
       ->capture_default_str();
   app.add_option("--keep-free", config.keep_free_bytes,
                  "Refuse uploads that would leave less of the disk free than this")
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(Size())
       ->default_str("64MiB");
   app.add_option("--drain-timeout", texts.drain_timeout,
                  "How long running calls may go on after SIGTERM")
@@ -165,20 +273,21 @@ Config LoadConfig(int argc, const char* const* argv) {
       ->capture_default_str();
   AddPolicyOptions(app, texts);
   for (CLI::Option* option : app.get_options()) {
-    std::string name = option->get_name(false, true);
-    if (option->get_lnames().empty() || name == "--help" || name == "--version") continue;
-    std::string variable = "CKPTD_" + option->get_lnames()[0];
-    for (char& c : variable) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
-    option->envname(variable);
+    if (std::string variable = VariableOf(*option); !variable.empty()) option->envname(variable);
+    if (option->get_items_expected_max() == 1) option->take_last();
   }
 
   try {
     app.parse(argc, argv);
+    if (app.get_config_ptr()->count() > 0) {
+      config.config_file = app.get_config_ptr()->as<std::string>();
+    }
   } catch (const CLI::ParseError& error) {
     std::ostringstream out, err;
     config.stop = true;
     config.exit_code = app.exit(error, out, err) == 0 ? 0 : 2;
-    config.text = config.exit_code == 0 ? out.str() : fmt::format("ckptd: {}\n", error.what());
+    config.text = config.exit_code == 0 ? out.str()
+                                        : fmt::format("ckptd: {}\n", SentenceOf(app, error));
     return config;
   }
   if (absl::Status status = Finish(texts, config); !status.ok()) {
@@ -192,7 +301,8 @@ Config LoadConfig(int argc, const char* const* argv) {
 absl::StatusOr<Config> ReloadConfig(int argc, const char* const* argv) {
   Config config = LoadConfig(argc, argv);
   if (config.stop) {
-    return ckpt::BadField("config", config.text);
+    // Without the "ckptd: " and the newline that are for a terminal.
+    return ckpt::BadField("config", config.text.substr(7, config.text.size() - 8));
   }
   return config;
 }

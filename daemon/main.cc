@@ -1,5 +1,6 @@
 // ckptd: reads the settings, opens the store, serves, drains.
 #include <signal.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
 #include <cstdio>
@@ -62,6 +63,7 @@ int main(int argc, char** argv) {
     std::fputs(config.text.c_str(), config.exit_code == 0 ? stdout : stderr);
     return config.exit_code;
   }
+  umask(027);  // what SQLite creates, too, is nobody else's to read
   // Logs go to stderr, one line an event; journald or a container keeps them.
   spdlog::set_default_logger(spdlog::stderr_color_mt("ckptd"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%-5l%$ %v", spdlog::pattern_time_type::utc);
