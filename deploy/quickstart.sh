@@ -84,8 +84,8 @@ echo "\$ ${train[*]}"
 trainer_pid=$!
 # The loss curve has a line a step.
 until [[ -e $work/loss.jsonl && $(wc -l <"$work/loss.jsonl") -ge $kill_at ]]; do
-  kill -0 "$trainer_pid" 2>/dev/null || {
-    echo "quickstart: the trainer ended before it was killed" >&2
+  { kill -0 "$trainer_pid" && kill -0 "$daemon_pid"; } 2>/dev/null || {
+    echo "quickstart: the trainer or the daemon ended too early" >&2
     exit 1
   }
   sleep 0.05
@@ -100,7 +100,13 @@ try ckptctl list demo
 stage "Starting the trainer again, with the same command" "$work/trainer-2.log"
 "${train[@]}" >"$work/trainer-2.log" 2>&1 8>&- &
 trainer_pid=$!
-wait "$trainer_pid"
+# Whichever ends first: a trainer without its daemon would wait for it for long.
+wait -n -p ended "$trainer_pid" "$daemon_pid"
+[[ $ended == "$trainer_pid" ]] || {
+  stage_log=$work/ckptd.log daemon_pid=
+  echo "quickstart: the daemon ended before the trainer" >&2
+  exit 1
+}
 trainer_pid=
 resumed=$(grep -o 'resumed at step [0-9]*' "$work/trainer-2.log") || {
   echo "quickstart: the trainer did not resume" >&2
