@@ -147,12 +147,12 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
   }
   if (existing) {
     opened.upload_id = Upload::IdOf(existing->shard_row);
-    if (auto session = FindUpload(opened.upload_id); session.ok()) {
+    if (auto session = Session(existing->shard_row)) {
       // Its first chunk may be waiting for the writer, to start a pack, with
       // the session locked: let the writer go before asking.
       txn.reset();
-      opened.missing_chunks = (*session)->MissingChunks();
-      opened.missing_bytes = (*session)->missing_bytes();
+      opened.missing_chunks = session->MissingChunks();
+      opened.missing_bytes = session->missing_bytes();
       return opened;
     }
   }
@@ -217,10 +217,22 @@ absl::StatusOr<std::unique_ptr<PackWriter>> Store::OpenPack(int64_t shard_row) {
 }
 
 absl::StatusOr<std::shared_ptr<Upload>> Store::FindUpload(const std::string& upload_id) {
+  if (auto session = Session(Upload::RowOf(upload_id))) return session;
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+  ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, Upload::RowOf(upload_id)));
+  if (row && !row->durable) {
+    ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, row->run_id));
+    if (run && row->attempt < run->newest_attempt) {
+      return AttemptFenced(run->name, row->attempt, run->newest_attempt);
+    }
+  }
+  return UploadNotFound(upload_id);
+}
+
+std::shared_ptr<Upload> Store::Session(int64_t shard_row) {
   absl::MutexLock lock(&uploads_mutex_);
-  auto it = uploads_.find(Upload::RowOf(upload_id));
-  if (it == uploads_.end()) return UploadNotFound(upload_id);
-  return it->second;
+  auto it = uploads_.find(shard_row);
+  return it == uploads_.end() ? nullptr : it->second;
 }
 
 void Store::ForgetUpload(int64_t shard_row) {

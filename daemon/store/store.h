@@ -95,6 +95,7 @@ class Store {
   };
   absl::StatusOr<OpenedUpload> OpenUpload(UploadRequest request);
   // The upload to append chunks to (upload.h); shared by its streams.
+  // UPLOAD_NOT_FOUND, or ATTEMPT_FENCED once a newer attempt was opened.
   absl::StatusOr<std::shared_ptr<Upload>> FindUpload(const std::string& upload_id);
   // After this the upload's pack is not used again; its chunks must come again.
   void AbandonPack(const std::shared_ptr<Upload>& upload);
@@ -159,7 +160,8 @@ class Store {
     };
     std::vector<Damage> damages;  // since the report before
   };
-  // Reads and compares everything; `report` returns false to stop.
+  // Reads and compares everything; `report` returns false to stop. What was
+  // flagged and proves whole is flagged no longer.
   absl::Status Verify(const ckpt::RunName& run, uint64_t checkpoint_id,
                       const std::function<bool(const VerifyProgress&)>& report);
 
@@ -246,6 +248,8 @@ class Store {
   absl::StatusOr<ShardResult> ResultOf(catalog::ReadTxn& txn, int64_t shard_row);
   absl::StatusOr<std::unique_ptr<PackWriter>> OpenPack(int64_t shard_row);
   void ForgetUpload(int64_t shard_row);
+  // nullptr: not open (any more).
+  std::shared_ptr<Upload> Session(int64_t shard_row);
   // Uploads of older attempts can never be finished: what they wrote goes at
   // once, and the space kept for them is free.
   void ForgetFenced(int64_t run_id, uint64_t newest_attempt);
@@ -267,7 +271,12 @@ class Store {
                                        const ckpt::Checkpoint&)>& change);
 
   absl::Status FlagFruitless(catalog::WriteTxn& txn, const catalog::RunRow& run);
-  absl::Status MarkDamaged(uint64_t checkpoint_id, const std::string& text);
+  // The chunk was read from `location` and is not what its digest says: flags
+  // all who refer to it.
+  absl::Status MarkDamaged(uint64_t checkpoint_id, const ckpt::Digest& digest,
+                           const ChunkLocation& location, const std::string& text);
+  // Its bytes were all read and are right.
+  absl::Status Heal(uint64_t checkpoint_id);
 
   // The janitor's work.
   // Lets the catalog know of abandoned packs, so that their space comes back.

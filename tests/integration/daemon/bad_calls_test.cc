@@ -291,18 +291,11 @@ TEST_F(BadCalls, PoliciesThatWouldKeepNothingOrGuess) {
 }
 
 TEST_F(BadCalls, RightRequestsInTheWrongState) {
-  auto other = client_->OpenAttempt(kTidy, "launch-x", 1);  // fences attempt 2
-  ASSERT_TRUE(other.ok()) << other.status();
   Run({
-      {"zombie", "OpenUpload", "$tidy attempt: 2 step: 40 manifest {}", kState,
-       reason::kAttemptFenced},
-      {"zombie's upload under way", "OpenUpload", "$tidy attempt: 1 step: 40 manifest {}", kState,
-       reason::kAttemptFenced},
-      {"zombie", "Resume", "$tidy attempt: 2", kState, reason::kAttemptFenced},
       {"chunks missing", "CommitShard", "upload_id: '$upload'", kState, reason::kChunksMissing},
-      {"another world size", "OpenAttempt", "$tidy launch_id: 'launch-x' world_size: 2", kState,
-       reason::kWorldSizeDiffers},
       {"other content for a step", "OpenUpload", "$tidy attempt: 2 step: 20 manifest {}",
+       Code::kAlreadyExists, reason::kStepContentDiffers},
+      {"other content for a step under way", "OpenUpload", "$tidy attempt: 2 step: 30 manifest {}",
        Code::kAlreadyExists, reason::kStepContentDiffers},
       {"the last checkpoint", "DeleteCheckpoints", "$tidy checkpoint_ids: $latest", kState,
        reason::kLastCheckpoint},
@@ -310,6 +303,19 @@ TEST_F(BadCalls, RightRequestsInTheWrongState) {
        "$tidy checkpoint_ids: $latest dry_run: true", kState, reason::kLastCheckpoint},
       {"reclaimed already", "RestoreCheckpoint", "$tidy checkpoint_id: $removed", kState,
        reason::kNotRestorable},
+  });
+  auto other = client_->OpenAttempt(kTidy, "launch-x", 1);  // fences attempt 2
+  ASSERT_TRUE(other.ok()) << other.status();
+  Run({
+      {"zombie", "OpenUpload", "$tidy attempt: 2 step: 40 manifest {}", kState,
+       reason::kAttemptFenced},
+      {"an older zombie", "OpenUpload", "$tidy attempt: 1 step: 40 manifest {}", kState,
+       reason::kAttemptFenced},
+      {"zombie", "PushChunks", "upload_id: '$upload' end: true", kState, reason::kAttemptFenced},
+      {"zombie", "CommitShard", "upload_id: '$upload'", kState, reason::kAttemptFenced},
+      {"zombie", "Resume", "$tidy attempt: 2", kState, reason::kAttemptFenced},
+      {"another world size", "OpenAttempt", "$tidy launch_id: 'launch-x' world_size: 2", kState,
+       reason::kWorldSizeDiffers},
   });
 }
 

@@ -126,7 +126,7 @@ TEST_F(StoreTest, ANewAttemptFencesTheOneBefore) {
   EXPECT_EQ(Why(Begin(fresh)), "ATTEMPT_FENCED");
   EXPECT_EQ(Why(Begin(open)), "ATTEMPT_FENCED");
   // What it held is gone at once, so that the next attempt has the space.
-  EXPECT_EQ(Why(store_->CommitShard(upload.upload_id)), "UPLOAD_NOT_FOUND");
+  EXPECT_EQ(Why(store_->CommitShard(upload.upload_id)), "ATTEMPT_FENCED");
   // What it did commit is still answered.
   EXPECT_EQ(Get(TryPush(committed)).checkpoint->id, id);
   EXPECT_THAT(Steps(), ElementsAre(2));
