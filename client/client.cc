@@ -1,5 +1,7 @@
 #include "client/client.h"
 
+#include <algorithm>
+
 #include <grpcpp/create_channel.h>
 
 #include "client/address.h"
@@ -28,6 +30,20 @@ ShardCommit ToCommit(const v1::CommitShardResponse& message) {
   return commit;
 }
 
+// Sleeps between tries while the channel connects. gRPC connects only as long
+// as somebody polls; between calls that fail at once nobody would, but for a
+// poller of gRPC's own that comes by every five seconds.
+void SleepConnecting(grpc::Channel& channel, absl::Duration duration, const Cancel* cancel) {
+  constexpr absl::Duration kSlice = absl::Milliseconds(50);  // between looks at `cancel`
+  const absl::Time end = absl::Now() + duration;
+  for (absl::Time now = absl::Now(); now < end; now = absl::Now()) {
+    if (cancel != nullptr && cancel->requested()) return;
+    if (channel.WaitForConnected(absl::ToChronoTime(std::min(end, now + kSlice)))) {
+      return RetryWorld::Real().sleep(end - absl::Now(), cancel);
+    }
+  }
+}
+
 }  // namespace
 
 Client::Client(ClientOptions options) : options_(std::move(options)) {
@@ -39,6 +55,15 @@ Client::Client(ClientOptions options) : options_(std::move(options)) {
   channel_ =
       grpc::CreateCustomChannel(options_.address, grpc::InsecureChannelCredentials(), arguments);
   stub_ = v1::Checkpoints::NewStub(channel_);
+  RetryWorld real = RetryWorld::Real();
+  RetryWorld& world = options_.world;
+  if (!world.now) world.now = std::move(real.now);
+  if (!world.uniform) world.uniform = std::move(real.uniform);
+  if (!world.sleep) {
+    world.sleep = [channel = channel_](absl::Duration duration, const Cancel* cancel) {
+      SleepConnecting(*channel, duration, cancel);
+    };
+  }
 }
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ClientOptions options) {

@@ -32,7 +32,7 @@ struct ClientOptions {
   // Prune, SetPolicy, DeleteCheckpoints, DeleteRun.
   absl::Duration long_call_deadline = absl::Minutes(15);
   RetryOptions retry;  // retry.window: how long a daemon's absence is ridden out
-  RetryWorld world = RetryWorld::Real();
+  RetryWorld world;  // what is not set is the real one
 };
 
 // ---- Answers -----------------------------------------------------------------
