@@ -10,7 +10,7 @@ namespace ckptd::catalog {
 namespace {
 
 constexpr char kFindChunk[] = R"sql(
-SELECT row, pack, pack_offset, extent, length FROM chunks WHERE project_id = ?1 AND digest = ?2
+SELECT row, pack, pack_offset, extent, length, damaged FROM chunks WHERE project_id = ?1 AND digest = ?2
 )sql";
 
 constexpr char kRefer[] =
@@ -47,7 +47,7 @@ absl::StatusOr<std::vector<ckpt::Digest>> ReferToPresent(WriteTxn& txn, int64_t 
   ASSIGN_OR_RETURN(Statement find, txn.connection().Query(kFindChunk));
   ASSIGN_OR_RETURN(Statement refer, txn.connection().Query(kRefer));
   for (const ckpt::Digest& digest : digests) {
-    if (find.Rebind(project_id, digest).Next()) {
+    if (find.Rebind(project_id, digest).Next() && !find.Bool(5)) {
       RETURN_IF_ERROR(refer.Rebind(shard_row, find.Int(0)).Run());
       present.push_back(digest);
     }
@@ -66,6 +66,8 @@ absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
   ASSIGN_OR_RETURN(Statement queue, db.Query(R"sql(
       INSERT INTO reclaims (project_id, pack, pack_offset, extent, length)
       VALUES (?1, ?2, ?3, ?4, ?5))sql"));
+  ASSIGN_OR_RETURN(Statement replace, db.Query(R"sql(
+      UPDATE chunks SET pack = ?2, pack_offset = ?3, extent = ?4, damaged = 0 WHERE row = ?1)sql"));
   ASSIGN_OR_RETURN(Statement refer, db.Query(kRefer));
 
   uint64_t added = 0, added_bytes = 0;
@@ -85,12 +87,17 @@ absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
                                fmt::format("Chunk {} was neither added nor found.", digest.Hex()));
       }
       chunk_row = find.Int(0);
+      const ChunkLocation before = ReadLocation(find, 1);
+      const bool heals = find.Bool(5);
+      if (heals) {
+        RETURN_IF_ERROR(
+            replace.Rebind(chunk_row, location.pack, location.offset, location.extent).Run());
+      }
       // The very same copy, recorded again, is no duplicate.
-      if (ReadLocation(find, 1) != location) {
-        RETURN_IF_ERROR(queue
-                            .Rebind(project_id, location.pack, location.offset, location.extent,
-                                    location.length)
-                            .Run());
+      if (before != location) {
+        const ChunkLocation& dead = heals ? before : location;
+        RETURN_IF_ERROR(
+            queue.Rebind(project_id, dead.pack, dead.offset, dead.extent, dead.length).Run());
       }
     }
     RETURN_IF_ERROR(refer.Rebind(shard_row, chunk_row).Run());
@@ -100,6 +107,26 @@ absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
       project_id, added, added_bytes));
   return db.Run("UPDATE shards SET stored_bytes = stored_bytes + ?2 WHERE row = ?1", shard_row,
                 added_bytes);
+}
+
+absl::Status MarkChunkDamaged(WriteTxn& txn, int64_t project_id, const ckpt::Digest& digest) {
+  return txn.connection().Run(
+      "UPDATE chunks SET damaged = 1 WHERE project_id = ?1 AND digest = ?2", project_id, digest);
+}
+
+absl::StatusOr<std::vector<uint64_t>> ListUsers(ReadTxn& txn, int64_t project_id,
+                                                const ckpt::Digest& digest) {
+  ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(R"sql(
+      SELECT DISTINCT c.id
+      FROM chunks AS k JOIN shard_chunks AS x ON x.chunk_row = k.row
+      JOIN shards AS s ON s.row = x.shard_row JOIN checkpoints AS c ON c.row = s.checkpoint_row
+      WHERE k.project_id = ?1 AND k.digest = ?2 AND c.id IS NOT NULL AND c.removed_at IS NULL
+      ORDER BY c.id)sql",
+                                                          project_id, digest));
+  std::vector<uint64_t> ids;
+  while (rows.Next()) ids.push_back(rows.Uint(0));
+  RETURN_IF_ERROR(rows.status());
+  return ids;
 }
 
 absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> ShardChunks(ReadTxn& txn,

@@ -21,16 +21,23 @@ namespace ckptd::catalog {
 absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> FindChunks(
     ReadTxn& txn, int64_t project_id, const std::vector<ckpt::Digest>& digests);
 
-// The shard refers from now on to those of `digests` that the project has;
-// returns which (so they cannot go while the upload runs). Idempotent.
+// The shard refers from now on to those of `digests` that the project has
+// whole; returns which (so they cannot go while the upload runs). Idempotent.
 absl::StatusOr<std::vector<ckpt::Digest>> ReferToPresent(WriteTxn& txn, int64_t project_id,
                                                          int64_t shard_row,
                                                          const std::vector<ckpt::Digest>& digests);
 // Records chunks of a durable pack and the shard's references to them. A
-// digest that the project has by now keeps its old location; the new copy's
-// extent goes to `reclaim`. Adds the new extents to the shard's stored_bytes.
+// digest that the project has by now keeps its old location, unless that one
+// is damaged; the extent that is not kept goes to `reclaim`. Adds the new extents to the shard's stored_bytes.
 absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
                           const std::vector<StoredChunk>& chunks);
+
+// The chunk's bytes on disk are not those of its digest. Nobody new refers to
+// it, until InsertChunks brings a whole copy for all who do.
+absl::Status MarkChunkDamaged(WriteTxn& txn, int64_t project_id, const ckpt::Digest& digest);
+// Committed checkpoints, not removed, that refer to the chunk; ascending.
+absl::StatusOr<std::vector<uint64_t>> ListUsers(ReadTxn& txn, int64_t project_id,
+                                                const ckpt::Digest& digest);
 
 // The locations of all chunks of a shard, in the manifest's order of unique
 // digests.

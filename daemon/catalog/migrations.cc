@@ -256,6 +256,11 @@ CREATE TABLE events (
 CREATE INDEX events_by_run ON events (run_id, id);
 CREATE INDEX events_by_checkpoint ON events (run_id, checkpoint_id, id) WHERE checkpoint_id <> 0;
 )sql",
+    // 2: bytes that were found to be other than their digest says. The project
+    // is taken to lack such a chunk until it comes again.
+    R"sql(
+ALTER TABLE chunks ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;
+)sql",
 };
 
 absl::StatusOr<int> VersionOf(Connection& connection) {

@@ -74,7 +74,10 @@ absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out) {
   if (absl::IsDataLoss(status)) {
     std::string text = fmt::format("rank {}, chunk {}: {}", rank_, index,
                                    std::string(status.message()));
-    if (absl::Status marked = store_->MarkDamaged(checkpoint_id_, text); !marked.ok()) {
+    absl::Status marked = store_->MarkDamaged(
+        checkpoint_id_, chunk.digest,
+        location == locations_.end() ? ChunkLocation{} : location->second, text);
+    if (!marked.ok()) {
       spdlog::error("checkpoint {} could not be marked damaged: {}", checkpoint_id_,
                     std::string(marked.message()));
     }
@@ -91,20 +94,50 @@ void Store::Reader::Prefetch(std::span<const uint32_t> indices) {
   store_->chunks_->Prefetch(locations);
 }
 
-absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const std::string& text) {
+absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const ckpt::Digest& digest,
+                                const ChunkLocation& location, const std::string& text) {
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  ASSIGN_OR_RETURN(auto read, catalog::FindCheckpoint(*txn, checkpoint_id));
+  if (!read || read->removed_at) return absl::OkStatus();
+  ASSIGN_OR_RETURN(auto run, catalog::FindRun(*txn, read->run));
+  ASSIGN_OR_RETURN(auto found, catalog::FindChunks(*txn, run->project_id, {digest}));
+  // Healed since the reader looked where it lies: what was read is nobody's.
+  if (found.contains(digest) && found.at(digest) != location) return absl::OkStatus();
+  RETURN_IF_ERROR(catalog::MarkChunkDamaged(*txn, run->project_id, digest));
+  ASSIGN_OR_RETURN(std::vector<uint64_t> users,
+                   catalog::ListUsers(*txn, run->project_id, digest));
+  if (users.empty()) users.push_back(checkpoint_id);
+  for (uint64_t id : users) {
+    ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, id));
+    if (!checkpoint || !checkpoint->damage.empty()) continue;
+    const std::string damage =
+        id == checkpoint_id ? text
+                            : fmt::format("it shares chunk {} with checkpoint {}@{}, where it was "
+                                          "found damaged", digest.Hex(), read->run.ToString(),
+                                          read->step);
+    ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, id));
+    RETURN_IF_ERROR(catalog::SetDamage(*txn, id, damage));
+    RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kDamaged, id, checkpoint->step,
+                             damage));
+    spdlog::error("checkpoint {}@{} (id {}) is damaged: {}", checkpoint->run.ToString(),
+                  checkpoint->step, id, damage);
+  }
+  return txn->Commit();
+}
+
+absl::Status Store::Heal(uint64_t checkpoint_id) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, checkpoint_id));
-  if (!checkpoint || checkpoint->removed_at || !checkpoint->damage.empty()) {
-    return absl::OkStatus();
-  }
+  if (!checkpoint || checkpoint->removed_at || checkpoint->damage.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, checkpoint_id));
-  RETURN_IF_ERROR(catalog::SetDamage(*txn, checkpoint_id, text));
-  RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kDamaged, checkpoint_id,
-                           checkpoint->step, text));
-  RETURN_IF_ERROR(txn->Commit());
-  spdlog::error("checkpoint {}@{} (id {}) is damaged: {}", checkpoint->run.ToString(),
-                checkpoint->step, checkpoint_id, text);
-  return absl::OkStatus();
+  RETURN_IF_ERROR(catalog::SetDamage(*txn, checkpoint_id, ""));
+  std::string text = fmt::format("verified, every byte is as it was pushed; it was flagged: {}",
+                                 checkpoint->damage);
+  spdlog::info("checkpoint {}@{} (id {}) is whole: {}", checkpoint->run.ToString(),
+               checkpoint->step, checkpoint_id, text);
+  RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kHealed, checkpoint_id,
+                           checkpoint->step, std::move(text)));
+  return txn->Commit();
 }
 
 absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
@@ -124,9 +157,13 @@ absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
   for (const ckpt::Checkpoint& c : checkpoints) progress.bytes_total += c.bytes;
   std::vector<std::byte> buffer;
   for (const ckpt::Checkpoint& c : checkpoints) {
+    bool whole = true;
     for (uint32_t rank = 0; rank < c.world_size; ++rank) {
       absl::StatusOr<std::unique_ptr<Reader>> reader = OpenReader(c.id, rank);
-      if (absl::IsNotFound(reader.status())) break;  // removed since it was listed
+      if (absl::IsNotFound(reader.status())) {  // removed since it was listed
+        whole = false;
+        break;
+      }
       RETURN_IF_ERROR(reader.status());
       const ckpt::Manifest& manifest = (*reader)->manifest();
       std::vector<uint64_t> offsets = ckpt::ChunkOffsets(manifest);
@@ -134,6 +171,7 @@ absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
         buffer.resize(manifest.chunks[i].length);
         absl::Status status = (*reader)->Read(i, buffer);
         if (absl::IsDataLoss(status)) {
+          whole = false;
           for (const ckpt::Entry& entry : manifest.entries) {
             if (entry.offset < offsets[i + 1] && entry.offset + entry.length > offsets[i]) {
               progress.damages.push_back({c.id, c.step, rank, entry.name,
@@ -149,6 +187,7 @@ absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
         progress.damages.clear();
       }
     }
+    if (whole && !c.damage.empty()) RETURN_IF_ERROR(Heal(c.id));
   }
   report(progress);
   return absl::OkStatus();

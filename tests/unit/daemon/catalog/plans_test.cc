@@ -58,6 +58,8 @@ class PlansTest : public CatalogTest {
     Get(FindChunks(txn, run.project_id, {DigestOf(1)}));
     Get(CheckpointChunks(txn, first, 0));
     Get(FreedBy(txn, {first}));
+    Get(ListUsers(txn, run.project_id, DigestOf(1)));
+    Do(MarkChunkDamaged(txn, run.project_id, DigestOf(1)));
     Do(MarkRemoved(txn, first, {}, now_, std::nullopt));
     Do(MarkRestored(txn, first));
     Do(MarkRemoved(txn, first, {}, now_, std::nullopt));
@@ -75,10 +77,12 @@ class PlansTest : public CatalogTest {
     Get(FindTicket(txn, ticket_id));
     Get(FindTicketOfAttempt(txn, run.id, 1));
     Do(ExtendTicket(txn, ticket_id, now_));
+    Get(OtherRankLoaded(txn, ticket_id, 0));
     Do(InsertReport(txn, ticket_id, 0, true, "", now_));
     Get(ListTicketed(txn, run.id, now_));
     Get(NextTicketEnd(txn, now_));
     Get(CountFruitlessResumes(txn, run.id, second));
+    Do(DeleteTicket(txn, ticket_id));
     Do(InsertEvent(txn, run.id, {}));
     for (const uint64_t id : {uint64_t{0}, second}) Get(ListEvents(txn, run.id, id, 0, 9));
     Do(MarkRunDeleted(txn, run.id));

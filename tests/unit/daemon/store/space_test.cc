@@ -187,6 +187,57 @@ TEST_F(StoreTest, DamageOnDiskIsFoundByReadingAndSaidOnce) {
   EXPECT_EQ(Get(store_->GetCheckpoint(ids.at(2))).damage, "");
 }
 
+TEST_F(StoreTest, AChunkFoundDamagedFlagsAllWhoShareItAndIsNotOfferedAsPresent) {
+  Attempt("a");
+  const uint64_t first = Push({.step = 1, .seeds = {7}}).id;
+  const uint64_t second = Push({.step = 2, .seeds = {7, 8}}).id;
+  const uint64_t other = Push({.step = 3, .seeds = {9}}).id;
+  Get(store_->Pin(r_, first, "kept"));
+  Damage(first);
+  EXPECT_THAT(Get(store_->GetCheckpoint(second)).damage, HasSubstr("it shares chunk"));
+  EXPECT_EQ(Get(store_->GetCheckpoint(other)).damage, "");
+  // The next save brings the bytes again, whole, for all of them.
+  const Shard next{.step = 4, .seeds = {7, 8}};
+  EXPECT_THAT(Get(Begin(next)).missing_chunks, ElementsAre(0));
+  EXPECT_EQ(Push(next).damage, "");
+  ASSERT_TRUE(IsReclaimed());
+  std::vector<std::string> found;
+  EXPECT_TRUE(store_
+                  ->Verify(r_, 0,
+                           [&](const auto& p) {
+                             for (const auto& damage : p.damages) found.push_back(damage.text);
+                             return true;
+                           })
+                  .ok());
+  EXPECT_THAT(found, IsEmpty());
+  EXPECT_EQ(Get(store_->GetCheckpoint(first)).damage, "");
+  EXPECT_THAT(History(first), ::testing::Contains(HasSubstr("every byte is as it was pushed")));
+}
+
+TEST_F(StoreTest, AReaderFromBeforeTheHealingFlagsNothing) {
+  Attempt("a");
+  const uint64_t first = Push({.step = 1, .seeds = {7}}).id;
+  auto reader = Get(store_->OpenReader(first, 0));
+  Damage(first);
+  const uint64_t second = Push({.step = 2, .seeds = {7}}).id;
+  ASSERT_TRUE(IsReclaimed());
+  std::vector<std::byte> bytes(kChunkBytes);
+  EXPECT_EQ(Why(reader->Read(0, bytes)), "CHUNK_DAMAGED");
+  EXPECT_EQ(Get(store_->GetCheckpoint(second)).damage, "");
+  reader.reset();
+}
+
+TEST_F(StoreTest, AVerificationTakesAFlagBackThatWasNotTheBytesFault) {
+  const auto ids = PushSteps("a", {10, 20});
+  Attempt("b");
+  const auto answer = Get(Resume(2));
+  EXPECT_EQ(Why(store_->ReportLoad(answer.ticket_id, 0, false, "no such key", true)), "OK");
+  EXPECT_NE(Get(store_->GetCheckpoint(ids.at(20))).damage, "");
+  EXPECT_TRUE(store_->Verify(r_, ids.at(20), [](const auto&) { return true; }).ok());
+  EXPECT_EQ(Get(store_->GetCheckpoint(ids.at(20))).damage, "");
+  EXPECT_EQ(Get(Resume(2)).checkpoint->step, 20u);
+}
+
 TEST_F(StoreTest, AVerificationCanBeStopped) {
   PushSteps("a", {1, 2});
   EXPECT_EQ(store_->Verify(r_, 0, [](const auto&) { return false; }).code(),
