@@ -1,0 +1,154 @@
+#include "tests/crash/checks.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "daemon/catalog/catalog.h"
+#include "daemon/catalog/chunks.h"
+
+namespace ckpt::crash {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A pack's header and note, and a block in which the file system keeps the
+// extents of a file with holes: a block each, and one to spare.
+constexpr uint64_t kPackOverhead = 4 * 4096;
+constexpr absl::Duration kSettleTime = absl::Seconds(60);
+
+// Calls `check` until it is OK; its last status after kSettleTime.
+template <typename Check>
+absl::Status Eventually(Check check) {
+  const absl::Time end = absl::Now() + kSettleTime;
+  while (true) {
+    absl::Status status = check();
+    if (status.ok() || absl::Now() > end) return status;
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Client> Connect(const std::string& address, Patience patience) {
+  ClientOptions options{.address = address};
+  options.retry.initial_backoff = absl::Milliseconds(10);
+  options.retry.max_backoff = absl::Milliseconds(50);
+  options.retry.window = patience == Patience::kNone ? absl::ZeroDuration() : absl::Seconds(60);
+  auto client = Client::Connect(std::move(options));
+  EXPECT_TRUE(client.ok()) << client.status();
+  return client.ok() ? *std::move(client) : nullptr;
+}
+
+void House::Kill() {
+  // Counted first: whoever sees the broken line sees the count as well.
+  ++kills_;
+  daemon_.Stop(SIGKILL);
+}
+
+void House::KillStarting(absl::Duration delay) {
+  test::Process starting({CKPTD_BINARY, "--data-dir", daemon_.data_dir(), "--listen", address()},
+                         daemon_.output());
+  absl::SleepFor(delay);
+  ++kills_;
+  starting.KillAndWait(SIGKILL);
+}
+
+std::string House::Log() const {
+  const std::string log = test::ReadFile(daemon_.output());
+  return log.size() <= 4000 ? log : log.substr(log.size() - 4000);
+}
+
+House::Packs House::MeasurePacks() const {
+  Packs packs;
+  std::error_code error;
+  for (const auto& file : fs::recursive_directory_iterator(daemon_.data_dir() + "/packs", error)) {
+    struct stat found = {};
+    if (stat(file.path().c_str(), &found) != 0 || !S_ISREG(found.st_mode)) continue;
+    packs.bytes += static_cast<uint64_t>(found.st_blocks) * 512;
+    ++packs.files;
+  }
+  return packs;
+}
+
+absl::Status House::CheckCatalog() const {
+  const ckptd::os::TempDir copy;
+  for (const char* name : {"/catalog.sqlite", "/catalog.sqlite-wal"}) {
+    std::error_code error;
+    fs::copy_file(daemon_.data_dir() + name, copy.path() + name, error);
+  }
+  ASSIGN_OR_RETURN(auto catalog, ckptd::catalog::Catalog::Open(copy / "catalog.sqlite"));
+  RETURN_IF_ERROR(catalog->Check());
+  ASSIGN_OR_RETURN(auto txn, catalog->BeginRead());
+  return ckptd::catalog::CheckReferences(*txn);
+}
+
+absl::StatusOr<std::optional<std::vector<Checkpoint>>> List(Client& client, const RunName& run) {
+  auto listed = client.ListCheckpoints(run);
+  if (HasReason(listed.status(), reason::kRunNotFound)) return std::nullopt;
+  if (!listed.ok()) return listed.status();
+  return *std::move(listed);
+}
+
+absl::Status CheckRun(Client& client, RunModel& run, bool all) {
+  if (run.launches == 0) return absl::OkStatus();  // nobody has used it yet
+  {
+    ASSIGN_OR_RETURN(const auto listed, List(client, run.name));
+    run.Settle(listed);
+  }
+  RETURN_IF_ERROR(Eventually([&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const auto listed, List(client, run.name));
+    const std::string difference = run.Difference(listed);
+    return difference.empty() ? absl::OkStatus() : absl::DataLossError(difference);
+  }));
+  if (run.kept.empty()) return absl::OkStatus();
+  const uint64_t newest = run.kept.rbegin()->first;
+  ASSIGN_OR_RETURN(const Resolved latest, client.Resolve(run.name, SelectLatest{}));
+  if (latest.checkpoint.id != newest) {
+    return absl::DataLossError(fmt::format("{}: latest is checkpoint {}, not {}",
+                                           run.name.ToString(), latest.checkpoint.id, newest));
+  }
+  for (const auto& [id, known] : run.kept) {
+    if (!all && id != newest) continue;
+    for (uint32_t rank = 0; rank < known.shards.size(); ++rank) {
+      RETURN_IF_ERROR(CheckContents(client, id, rank, *known.shards[rank]));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSpace(Client& client, const House& house, const std::vector<RunModel*>& runs) {
+  std::map<std::string, std::vector<const RunModel*>> projects;
+  for (const RunModel* run : runs) projects[run->name.project].push_back(run);
+  Bounds bounds;
+  for (const auto& [name, of_project] : projects) {
+    const Bounds more = StoredBytes(of_project);
+    bounds.least += more.least;
+    bounds.most += more.most;
+  }
+  return Eventually([&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const Stats stats, client.GetStats());
+    const House::Packs packs = house.MeasurePacks();
+    const std::string seen = fmt::format(
+        "needed {} to {} bytes; stored {}, reclaimable {}, {} open uploads; {} packs take {} on "
+        "disk, by the daemon's books {}",
+        bounds.least, bounds.most, stats.stored_bytes, stats.reclaimable_bytes, stats.open_uploads,
+        packs.files, packs.bytes, stats.disk_bytes);
+    if (stats.stored_bytes < bounds.least) return absl::DataLossError("bytes are missing: " + seen);
+    const uint64_t overhead = packs.files * kPackOverhead;
+    const bool settled = stats.reclaimable_bytes == 0 && stats.stored_bytes <= bounds.most;
+    // What an upload has written is stored only when it is durable.
+    if (!settled || packs.bytes > bounds.most + overhead || packs.bytes < stats.stored_bytes) {
+      return absl::ResourceExhaustedError("space is leaked: " + seen);
+    }
+    if (stats.disk_bytes > packs.bytes + overhead || packs.bytes > stats.disk_bytes + overhead) {
+      return absl::InternalError("the books of space are wrong: " + seen);
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace ckpt::crash

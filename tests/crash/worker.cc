@@ -1,0 +1,316 @@
+#include "tests/crash/worker.h"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "client/upload.h"
+
+namespace ckpt::crash {
+namespace {
+
+using Kind = Change::Kind;
+
+}  // namespace
+
+// ---- Gate ----------------------------------------------------------------------
+
+void Gate::Park() {
+  const uint64_t opening = openings_;
+  ++parked_;
+  const auto opened = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return openings_ != opening; };
+  mutex_.Await(absl::Condition(&opened));
+}
+
+bool Gate::Pass() {
+  absl::MutexLock lock(&mutex_);
+  if (closed_) Park();
+  return !over_;
+}
+
+void Gate::PassNext() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&closed_));
+  Park();
+}
+
+uint64_t Gate::kills() {
+  absl::MutexLock lock(&mutex_);
+  return kills_;
+}
+
+void Gate::Close() {
+  absl::MutexLock lock(&mutex_);
+  closed_ = true;
+}
+
+void Gate::AwaitParked(int workers) {
+  absl::MutexLock lock(&mutex_);
+  const auto all = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return parked_ == workers; };
+  mutex_.Await(absl::Condition(&all));
+}
+
+void Gate::Open(uint64_t kills) {
+  absl::MutexLock lock(&mutex_);
+  closed_ = false;
+  parked_ = 0;
+  kills_ = kills;
+  ++openings_;
+}
+
+void Gate::End() {
+  absl::MutexLock lock(&mutex_);
+  over_ = true;
+  closed_ = false;
+  parked_ = 0;
+  ++openings_;
+}
+
+// ---- Worker --------------------------------------------------------------------
+
+void Worker::Run() {
+  patient_ = Connect(house_.address(), Patience::kRestart);
+  while (gate_.Pass()) {
+    if (life_ != gate_.kills()) {
+      life_ = gate_.kills();
+      fragile_ = Connect(house_.address(), Patience::kNone);
+    }
+    Step();
+  }
+}
+
+void Worker::Step() {
+  RunModel& run = *runs_[Below(random_, runs_.size())];
+  if (run.attempt == 0) return OpenAttempt(run);
+  if (run.again) {
+    Known again = *std::exchange(run.again, std::nullopt);
+    if (Chance(random_, 0.6)) {
+      PushKnown(run, std::move(again));
+      return;
+    }
+  }
+  const double dice = std::uniform_real_distribution<>(0, 100)(random_);
+  if (dice < 55 || run.kept.empty()) return PushNew(run);
+  if (dice < 65) return PushHalf(run);
+  if (dice < 83) return Keep(run);
+  if (dice < 88) return Delete(run);
+  if (dice < 90) return Prune(run);
+  if (dice < 94) return Fetch(run);
+  if (dice < 99) return OpenAttempt(run);
+  Make(run, {.kind = Kind::kDeleteRun},
+       [&](Client& client) { return client.DeleteRun(run.name).status(); }, {reason::kRunNotFound});
+}
+
+bool Worker::Make(RunModel& run, const Change& change, const Call& call,
+                  const std::vector<std::string>& done_before) {
+  const bool patient = Chance(random_, 0.5);
+  const uint64_t kills = house_.kills();
+  const absl::Status status = call(patient ? *patient_ : *fragile_);
+  ++tally_.calls;
+  const bool killed = house_.kills() != kills;
+  if (status.ok() || (killed && std::ranges::count(done_before, ReasonOf(status)) > 0)) {
+    tally_.ridden_out += killed;
+    run.Apply(change);
+    return true;
+  }
+  // Unreachable is right only for a client that does not wait, of a daemon that was killed.
+  if (!patient && HasReason(status, reason::kUnreachable) && house_.kills() != gate_.kills()) {
+    ++tally_.unanswered;
+    run.LeaveOpen(change);
+    gate_.PassNext();
+    return false;
+  }
+  Fail(run, status, "a call");
+  return false;
+}
+
+void Worker::Fail(const RunModel& run, const absl::Status& status, const char* what) {
+  ADD_FAILURE() << what << " of " << run.name.ToString() << ": " << status;
+}
+
+const Known& Worker::Any(const RunModel& run) {
+  return std::next(run.kept.begin(), static_cast<long>(Below(random_, run.kept.size())))->second;
+}
+
+// What a restarted trainer does: a new attempt, the newest checkpoint.
+void Worker::OpenAttempt(RunModel& run) {
+  const std::string launch = fmt::format("launch-{}", ++run.launches);
+  const auto opened = patient_->OpenAttempt(run.name, launch, run.world_size, run.policy());
+  if (!opened.ok()) return Fail(run, opened.status(), "opening an attempt");
+  EXPECT_GT(opened->attempt.number, run.newest_attempt) << run.name.ToString();
+  run.exists = true;
+  run.attempt = run.newest_attempt = opened->attempt.number;
+  run.again.reset();
+  for (uint32_t rank = 0; rank < run.world_size; ++rank) {
+    const auto resumed = patient_->Resume({.run = run.name, .attempt = run.attempt, .rank = rank});
+    if (!resumed.ok()) return Fail(run, resumed.status(), "a resume");
+    if (run.kept.empty()) {
+      EXPECT_EQ(resumed->outcome, ResumeOutcome::kNewRun) << run.name.ToString();
+      continue;
+    }
+    if (resumed->outcome != ResumeOutcome::kFound || !resumed->checkpoint ||
+        resumed->checkpoint->id != run.kept.rbegin()->first) {
+      return Fail(run, absl::DataLossError(resumed->explanation), "not the newest: a resume");
+    }
+    const absl::Status told = patient_->ReportLoad({.ticket_id = resumed->ticket_id, .rank = rank});
+    if (!told.ok()) return Fail(run, told, "a load report");
+  }
+}
+
+Known Worker::NewState(RunModel& run) {
+  Known known{.attempt = run.attempt, .step = run.last_step += 1 + Below(random_, 10)};
+  for (uint32_t rank = 0; rank < run.world_size; ++rank) {
+    const Shard* previous =
+        run.kept.empty() ? nullptr : run.kept.rbegin()->second.shards[rank].get();
+    known.shards.push_back(RandomShard(random_, previous));
+  }
+  if (Chance(random_, 0.5)) known.loss = std::uniform_real_distribution<>(1, 9)(random_);
+  return known;
+}
+
+void Worker::PushNew(RunModel& run) { PushKnown(run, NewState(run)); }
+
+bool Worker::PushKnown(RunModel& run, Known known) {
+  run.unfinished.push_back(known);
+  for (uint32_t rank = 0; rank < run.world_size; ++rank) {
+    Staging staging;
+    const Shard& shard = *known.shards[rank];
+    if (absl::Status filled = Fill(shard.parts, staging); !filled.ok()) {
+      Fail(run, filled, "a state");
+      return false;
+    }
+    PushRequest request{.offer = {.run = run.name,
+                                  .attempt = known.attempt,
+                                  .step = known.step,
+                                  .rank = rank,
+                                  .manifest = &shard.manifest},
+                        .source = staging.bytes()};
+    if (known.loss) request.offer.metrics = {{"loss", *known.loss}};
+    // Only the last shard commits; before it nothing may be listed. Where the
+    // step was committed before, the first shard's answer says so already.
+    const bool last = rank + 1 == run.world_size;
+    Change change;
+    if (last) change = {.kind = Kind::kCommit, .commit = known};
+    const auto push = [&](Client& client) -> absl::Status {
+      ASSIGN_OR_RETURN(const PushResult result, Push(client, request));
+      if (result.checkpoint.has_value() != (last || known.id != 0)) {
+        return absl::InternalError("the wrong shard committed the checkpoint");
+      }
+      if (!result.checkpoint) return absl::OkStatus();
+      change.commit.id = result.checkpoint->id;
+      if (known.id == 0 || known.id == change.commit.id) return absl::OkStatus();
+      return absl::InternalError("a repeated push was told another checkpoint");
+    };
+    run.again = known;
+    if (!Make(run, change, push)) return false;
+    run.again.reset();
+  }
+  ++tally_.commits;
+  return true;
+}
+
+// A push that breaks off on the way; then it is aborted, or left lying.
+void Worker::PushHalf(RunModel& run) {
+  const Known known = NewState(run);
+  const Shard& shard = *known.shards[0];
+  Staging staging;
+  if (absl::Status filled = Fill(shard.parts, staging); !filled.ok()) {
+    return Fail(run, filled, "a state");
+  }
+  const ShardOffer offer{
+      .run = run.name, .attempt = known.attempt, .step = known.step, .manifest = &shard.manifest};
+  Cancel cancel;
+  const double enough = std::uniform_real_distribution<>()(random_);
+  const auto stop = [&](const Progress& progress) {
+    if (progress.done_bytes >= enough * progress.total_bytes) cancel.Request();
+  };
+  run.unfinished.push_back(known);
+  const auto push = [&](Client& client) {
+    const absl::Status status =
+        Push(client, {.offer = offer, .source = staging.bytes()}, stop, &cancel).status();
+    return absl::IsCancelled(status) ? absl::OkStatus() : status;
+  };
+  const auto abort = [&](Client& client) -> absl::Status {
+    ASSIGN_OR_RETURN(const OpenedUpload upload, client.OpenUpload(offer));
+    return client.AbortUpload(upload.upload_id);
+  };
+  if (!Make(run, {}, push) || Chance(random_, 0.4)) return;
+  if (!Make(run, {}, abort, {reason::kUploadNotFound})) return;
+  std::erase_if(run.unfinished, [&](const Known& other) { return other.step == known.step; });
+}
+
+void Worker::Keep(RunModel& run) {
+  const Known& any = Any(run);
+  const std::string pin = fmt::format("pin-{}", Below(random_, 2));
+  const std::string alias = fmt::format("alias/{}", Below(random_, 2));
+  Change change{.id = any.id};
+  Call call;
+  std::vector<std::string> done_before;
+  switch (Below(random_, 5)) {
+    case 0:
+      change.kind = Kind::kPin;
+      change.name = pin;
+      call = [&](Client& client) { return client.Pin(run.name, change.id, pin).status(); };
+      break;
+    case 1:
+      if (any.pins.empty()) return;
+      change.kind = Kind::kUnpin;
+      change.name = *any.pins.begin();
+      call = [&](Client& client) {
+        return client.Unpin(run.name, change.id, change.name).status();
+      };
+      // Freed of the pin, retention may have taken it as well.
+      done_before = {reason::kPinNotFound, reason::kCheckpointRemoved};
+      break;
+    case 2:
+      change.kind = Kind::kAlias;
+      change.name = alias;
+      call = [&](Client& client) { return client.SetAlias(run.name, alias, change.id).status(); };
+      break;
+    case 3:
+      if (any.aliases.empty()) return;
+      change.kind = Kind::kUnalias;
+      change.name = *any.aliases.begin();
+      call = [&](Client& client) { return client.DeleteAlias(run.name, change.name); };
+      done_before = {reason::kAliasNotFound};
+      break;
+    default:
+      change.kind = Kind::kLoss;
+      change.loss = Chance(random_, 0.2) ? std::numeric_limits<double>::quiet_NaN()
+                                         : std::uniform_real_distribution<>(1, 9)(random_);
+      call = [&](Client& client) {
+        return client.AttachMetrics(run.name, change.id, {{"loss", change.loss}}).status();
+      };
+      done_before = {reason::kCheckpointRemoved};  // no longer the best
+      break;
+  }
+  // What is not held any more goes soon; a prune says when it has.
+  if (Make(run, change, call, done_before) && change.kind != Kind::kPin) Prune(run);
+}
+
+void Worker::Prune(RunModel& run) {
+  Make(run, {}, [&](Client& client) { return client.Prune(run.name).status(); });
+}
+
+void Worker::Delete(RunModel& run) {
+  const Known& any = Any(run);
+  if (any.id == run.kept.rbegin()->first || !any.pins.empty() || !any.aliases.empty()) return;
+  const uint64_t id = any.id;
+  Make(run, {.kind = Kind::kDelete, .id = id},
+       [&](Client& client) { return client.DeleteCheckpoints(run.name, {id}).status(); },
+       {reason::kCheckpointRemoved});
+}
+
+void Worker::Fetch(RunModel& run) {
+  const Known& any = Any(run);
+  const auto rank = static_cast<uint32_t>(Below(random_, run.world_size));
+  Make(run, {}, [&, id = any.id, shard = any.shards[rank]](Client& client) {
+    return CheckContents(client, id, rank, *shard);
+  });
+}
+
+}  // namespace ckpt::crash
