@@ -5,8 +5,8 @@
 // checked them); what depends on state is checked here. Codes and reasons are
 // those documented with each call in service.proto.
 //
-// Implemented by subject: store.cc (open, close), push.cc (attempt, upload,
-// commit), resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch,
+// Implemented by subject: store.cc (open, close), push.cc (attempt, upload),
+// commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch,
 // verify), keeping.cc (policy, prune, delete, pins, aliases), looking.cc
 // (lists and figures).
 #pragma once

@@ -1,0 +1,155 @@
+// The commit: bytes first, then one transaction, retention with it.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/catalog/checkpoints.h"
+#include "daemon/catalog/chunks.h"
+#include "daemon/catalog/uploads.h"
+#include "daemon/store/errors.h"
+#include "daemon/store/line.h"
+#include "daemon/store/store.h"
+
+namespace ckptd {
+
+absl::StatusOr<Store::ShardResult> Store::ResultOf(catalog::ReadTxn& txn, int64_t shard_row) {
+  ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(txn, shard_row));
+  ShardResult result;
+  result.world_size = row->world_size;
+  if (row->checkpoint_id != 0) {
+    result.shards_durable = row->world_size;
+    ASSIGN_OR_RETURN(result.checkpoint, DescribeCheckpoint(txn, row->checkpoint_id));
+    return result;
+  }
+  ASSIGN_OR_RETURN(result.shards_durable, catalog::CountDurable(txn, row->checkpoint_row));
+  return result;
+}
+
+absl::StatusOr<Store::ShardResult> Store::CommitShard(const std::string& upload_id) {
+  absl::StatusOr<std::shared_ptr<Upload>> upload = FindUpload(upload_id);
+  if (!upload.ok()) {
+    // Committed before: answer as the first time.
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+    ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, Upload::RowOf(upload_id)));
+    if (row && row->durable) return ResultOf(*txn, row->shard_row);
+    return upload.status();
+  }
+  absl::Status finished = (*upload)->Finish();  // bytes first
+  if (!finished.ok()) {
+    if ((*upload)->dead()) AbandonPack(*upload);
+    return finished;
+  }
+  ASSIGN_OR_RETURN(ShardResult result, RecordShard(**upload));  // it exists from here
+  ForgetUpload((*upload)->row().shard_row);
+  janitor_->Wake();  // retention was decided with the commit; now the space
+  return result;
+}
+
+absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
+  absl::Time now = clock_->Now();
+  PackId pack = upload.pack();
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  // The row may have been dropped or, by a racing commit, finished meanwhile.
+  ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, upload.row().shard_row));
+  if (!row) return UploadNotFound(Upload::IdOf(upload.row().shard_row));
+  if (row->durable) return ResultOf(*txn, row->shard_row);
+  ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, row->run_id));
+  if (!run) return UploadNotFound(Upload::IdOf(row->shard_row));
+  if (run->deleted) return RunNotFound(run->name);
+  if (row->attempt != run->newest_attempt) {
+    return AttemptFenced(run->name, row->attempt, run->newest_attempt);
+  }
+  ASSIGN_OR_RETURN(auto attempt, catalog::FindAttempt(*txn, run->id, row->attempt));
+  RETURN_IF_ERROR(catalog::InsertChunks(*txn, row->project_id, row->shard_row, upload.stored()));
+  if (pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
+  ASSIGN_OR_RETURN(uint32_t durable, catalog::CountDurable(*txn, row->checkpoint_row));
+  uint32_t timeline = 0;
+  if (durable + 1 == row->world_size) {
+    ASSIGN_OR_RETURN(timeline, ChooseTimeline(*txn, *run, *attempt, row->step));
+    ASSIGN_OR_RETURN(run,
+                     catalog::FindRunById(*txn, row->run_id));  // its timeline may have changed
+  }
+  ASSIGN_OR_RETURN(uint64_t id, catalog::FinishShard(*txn, row->shard_row, timeline, now));
+  ShardResult result;
+  result.world_size = row->world_size;
+  result.shards_durable = durable + 1;
+  if (id != 0) {
+    ASSIGN_OR_RETURN(result.checkpoint, catalog::FindCheckpoint(*txn, id));
+    RETURN_IF_ERROR(AddEvent(*txn, run->id, ckpt::Event::Kind::kCommitted, id, row->step,
+                             fmt::format("committed by attempt {} on timeline {}, {} bytes, {} new "
+                                         "on disk",
+                                         row->attempt, timeline, result.checkpoint->bytes,
+                                         result.checkpoint->stored_bytes)));
+    ckpt::Policy policy = PolicyOf(*run);
+    ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
+    RETURN_IF_ERROR(RemoveJudged(*txn, *run, policy, judgement, now).status());
+    for (const ckpt::Checkpoint& c : judgement.checkpoints) {
+      if (c.id == id) result.checkpoint = c;
+    }
+    if (judgement.next_change) janitor_->JudgeAt(run->id, *judgement.next_change);
+  }
+  RETURN_IF_ERROR(txn->Commit());
+  if (id != 0) {
+    spdlog::info("committed {}@{} (id {}): {} bytes, {} new on disk; kept as {}",
+                 run->name.ToString(), row->step, id, result.checkpoint->bytes,
+                 result.checkpoint->stored_bytes, ckpt::ReasonsText(result.checkpoint->verdict));
+  }
+  return result;
+}
+
+absl::StatusOr<uint32_t> Store::ChooseTimeline(catalog::WriteTxn& txn, const catalog::RunRow& run,
+                                               const catalog::AttemptRow& attempt, uint64_t step) {
+  uint64_t fork = 0;
+  std::string why;
+  if (attempt.timeline != 0) {
+    ASSIGN_OR_RETURN(auto end, catalog::ListCheckpoints(
+                                   txn, run.id, {.timeline = attempt.timeline, .limit = 1}));
+    if (end.empty() || step > end[0].step) return attempt.timeline;
+    if (step > 0) {
+      ASSIGN_OR_RETURN(
+          auto before,
+          catalog::ListCheckpoints(
+              txn, run.id, {.max_step = step - 1, .timeline = attempt.timeline, .limit = 1}));
+      if (!before.empty()) fork = before[0].id;
+    }
+    why = fmt::format("attempt {} went back from step {} to {}", attempt.number, end[0].step, step);
+  } else {
+    ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
+    ASSIGN_OR_RETURN(auto committed, catalog::ListCheckpoints(txn, run.id, {}));
+    auto end = std::find_if(committed.begin(), committed.end(), [&](const ckpt::Checkpoint& c) {
+      return line.Contains(c.timeline, c.id);
+    });
+    ASSIGN_OR_RETURN(auto origin, catalog::FindCheckpoint(txn, attempt.resumed_from));
+    bool own = origin && origin->run == run.name;
+    bool goes_on = end == committed.end();
+    if (!goes_on && own) {
+      // The same step again is the same state, saved once more.
+      goes_on = origin->id == end->id && step >= end->step;
+    } else if (!goes_on) {
+      goes_on = step > end->step;
+    }
+    if (goes_on) {
+      RETURN_IF_ERROR(
+          catalog::SetAttemptTimeline(txn, run.id, attempt.number, run.current_timeline));
+      return run.current_timeline;
+    }
+    if (own) {
+      fork = origin->id;
+      why = origin->id == end->id ? fmt::format("attempt {} went back from step {} to {}",
+                                                attempt.number, origin->step, step)
+                                  : fmt::format("attempt {} resumed from step {}, not the newest",
+                                                attempt.number, origin->step);
+    } else {
+      why = fmt::format("attempt {} started from scratch", attempt.number);
+    }
+  }
+  ASSIGN_OR_RETURN(ckpt::Timeline timeline,
+                   catalog::InsertTimeline(txn, run.id, fork, why, clock_->Now()));
+  RETURN_IF_ERROR(catalog::SetAttemptTimeline(txn, run.id, attempt.number, timeline.number));
+  RETURN_IF_ERROR(AddEvent(txn, run.id, ckpt::Event::Kind::kTimeline, fork, 0,
+                           fmt::format("timeline {} begins: {}", timeline.number, why)));
+  return timeline.number;
+}
+
+}  // namespace ckptd
