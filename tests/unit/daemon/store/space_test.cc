@@ -167,24 +167,24 @@ TEST_F(StoreTest, APackThatCannotBeRemovedIsTriedAgain) {
 
 TEST_F(StoreTest, DamageOnDiskIsFoundByReadingAndSaidOnce) {
   const auto ids = PushSteps("a", {1, 2});
-  Corrupt(ids.at(1));
+  Corrupt(ids.at(2));
   std::vector<std::byte> bytes(kChunkBytes);
   {
-    auto reader = Get(store_->OpenReader(ids.at(1), 0));
+    auto reader = Get(store_->OpenReader(ids.at(2), 0));
     EXPECT_EQ(Why(reader->Read(0, bytes)), "CHUNK_DAMAGED");
     EXPECT_EQ(Why(reader->Read(0, bytes)), "CHUNK_DAMAGED");
   }
-  EXPECT_THAT(Get(store_->GetCheckpoint(ids.at(1))).damage, HasSubstr("rank 0, chunk 0"));
+  EXPECT_THAT(Get(store_->GetCheckpoint(ids.at(2))).damage, HasSubstr("rank 0, chunk 0"));
   std::vector<std::string> found;
   EXPECT_TRUE(store_
-                  ->Verify(r_, ids.at(1),
+                  ->Verify(r_, ids.at(2),
                            [&](const auto& p) {
                              for (const auto& damage : p.damages) found.push_back(damage.entry);
                              return true;
                            })
                   .ok());
   EXPECT_THAT(found, ElementsAre("state"));
-  EXPECT_EQ(Get(store_->GetCheckpoint(ids.at(2))).damage, "");
+  EXPECT_EQ(Get(store_->GetCheckpoint(ids.at(1))).damage, "");
 }
 
 TEST_F(StoreTest, AChunkFoundDamagedFlagsAllWhoShareItAndIsNotOfferedAsPresent) {
@@ -192,7 +192,7 @@ TEST_F(StoreTest, AChunkFoundDamagedFlagsAllWhoShareItAndIsNotOfferedAsPresent) 
   const uint64_t first = Push({.step = 1, .seeds = {7}}).id;
   const uint64_t second = Push({.step = 2, .seeds = {7, 8}}).id;
   const uint64_t other = Push({.step = 3, .seeds = {9}}).id;
-  Get(store_->Pin(r_, first, "kept"));
+  for (const uint64_t id : {first, second}) Get(store_->Pin(r_, id, "kept"));
   Damage(first);
   EXPECT_THAT(Get(store_->GetCheckpoint(second)).damage, HasSubstr("it shares chunk"));
   EXPECT_EQ(Get(store_->GetCheckpoint(other)).damage, "");

@@ -101,12 +101,12 @@ TEST_F(TimelinesTest, RewindMakesAnOlderOneTheNextLatest) {
 
 TEST_F(TimelinesTest, RewindIsRefused) {
   const auto ids = PushSteps("a", {10, 20, 30, 40});
-  Damage(ids.at(30));
-  EXPECT_EQ(Why(store_->Rewind(r_, ids.at(30))), "CHUNK_DAMAGED");
+  Damage(ids.at(40));  // the newest: it stays although damaged
+  EXPECT_EQ(Why(store_->Rewind(r_, ids.at(40))), "CHUNK_DAMAGED");
   EXPECT_EQ(Why(store_->Rewind(r_, ids.at(10))), "CHECKPOINT_REMOVED");
   EXPECT_EQ(Why(store_->Rewind(r_, 999)), "CHECKPOINT_NOT_FOUND");
   EXPECT_EQ(Why(store_->Rewind(Run("s"), ids.at(20))), "RUN_NOT_FOUND");
-  EXPECT_EQ(Latest(), 40u);
+  EXPECT_EQ(Latest(), 30u);
 }
 
 TEST_F(TimelinesTest, TheFloorIsOnTheCurrentLine) {
