@@ -54,7 +54,7 @@ stage "Building" "$build/build.log"
 # An earlier build with tests stays one.
 tests=()
 [[ -e $build/CMakeCache.txt ]] || tests=(-DCKPT_TESTS=OFF)
-deploy/build.sh -DCKPT_TORCH=ON "${tests[@]}" ckptd ckptctl ckpt-trainer
+deploy/build.sh -DCKPT_TORCH=ON "${tests[@]}" ckptd ckptctl ckpt-trainer ckpt-tiny
 export PATH=$build/bin:$PATH
 
 mkdir -p "$work"
