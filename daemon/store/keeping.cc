@@ -180,12 +180,21 @@ absl::StatusOr<Store::PruneResult> Store::DeleteRun(const ckpt::RunName& name, b
   for (const ckpt::Checkpoint& c : result.checkpoints) {
     RETURN_IF_ERROR(RemoveCheckpoint(*txn, run, result.policy, c, c.verdict.reasons, now));
   }
+  // At once: the run may be opened again before the janitor comes by.
+  std::vector<int64_t> dropped;
+  ASSIGN_OR_RETURN(auto uploads, catalog::ListOpenUploads(*txn));
+  for (const catalog::UploadRow& upload : uploads) {
+    if (upload.run_id != run.id) continue;
+    RETURN_IF_ERROR(DropUploadIn(*txn, upload, "its run was deleted"));
+    dropped.push_back(upload.shard_row);
+  }
   RETURN_IF_ERROR(catalog::MarkRunDeleted(*txn, run.id));
   RETURN_IF_ERROR(
       AddEvent(*txn, run.id, ckpt::Event::Kind::kRunDeleted, 0, 0,
                fmt::format("deleted by a user, with {} checkpoints", result.checkpoints.size())));
   if (dry_run) return result;  // rolled back
   RETURN_IF_ERROR(txn->Commit());
+  for (int64_t shard_row : dropped) ForgetUpload(shard_row);
   spdlog::info("run {} deleted with {} checkpoints", name.ToString(), result.checkpoints.size());
   janitor_->Wake();
   return result;

@@ -165,13 +165,24 @@ absl::StatusOr<std::string> Store::WhyStale(catalog::ReadTxn& txn, int64_t shard
     return "it was not finished by its deadline";
   }
   if (row->attempt < run->newest_attempt) {
-    // A newer attempt may still take chunks over, until it has committed.
-    ASSIGN_OR_RETURN(auto newest, catalog::ListCheckpoints(txn, run->id, {.limit = 1}));
+    // A newer attempt may still take chunks over, until it has committed
+    // (what it committed may be removed since).
+    ASSIGN_OR_RETURN(auto newest, catalog::ListCheckpoints(
+                                      txn, run->id, {.include_removed = true, .limit = 1}));
     if (!newest.empty() && newest[0].attempt > row->attempt) {
       return fmt::format("attempt {} has committed since", newest[0].attempt);
     }
   }
   return "";
+}
+
+absl::Status Store::DropUploadIn(catalog::WriteTxn& txn, const catalog::UploadRow& row,
+                                 const std::string& why) {
+  if (row.pack != 0) RETURN_IF_ERROR(catalog::SealPack(txn, row.pack));
+  RETURN_IF_ERROR(catalog::DropUpload(txn, row.shard_row));
+  return AddEvent(txn, row.run_id, ckpt::Event::Kind::kUploadDropped, 0, row.step,
+                  fmt::format("unfinished upload of step {} rank {} dropped: {}", row.step,
+                              row.rank, why));
 }
 
 absl::Status Store::DropStaleUploads() {
@@ -192,11 +203,7 @@ absl::Status Store::DropStaleUploads() {
     if (why.empty()) continue;
     ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, upload.shard_row));
     ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, upload.run_id));
-    if (row->pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, row->pack));
-    RETURN_IF_ERROR(catalog::DropUpload(*txn, upload.shard_row));
-    RETURN_IF_ERROR(AddEvent(*txn, run->id, ckpt::Event::Kind::kUploadDropped, 0, upload.step,
-                             fmt::format("unfinished upload of step {} rank {} dropped: {}",
-                                         upload.step, upload.rank, why)));
+    RETURN_IF_ERROR(DropUploadIn(*txn, *row, why));
     RETURN_IF_ERROR(txn->Commit());
     ForgetUpload(upload.shard_row);
     spdlog::info("unfinished upload of {}@{} rank {} dropped: {}", run->name.ToString(),

@@ -28,6 +28,7 @@
 #include "daemon/catalog/catalog.h"
 #include "daemon/catalog/resumes.h"
 #include "daemon/catalog/runs.h"
+#include "daemon/catalog/uploads.h"
 #include "daemon/chunks/chunk_store.h"
 #include "daemon/os/clock.h"
 #include "daemon/os/file_system.h"
@@ -247,6 +248,10 @@ class Store {
   absl::StatusOr<ShardResult> RecordShard(Upload& upload);
   absl::StatusOr<ShardResult> ResultOf(catalog::ReadTxn& txn, int64_t shard_row);
   absl::StatusOr<std::unique_ptr<PackWriter>> OpenPack(int64_t shard_row);
+  // Takes an unfinished upload out of the catalog, and says why in the history.
+  // ForgetUpload it once that is committed.
+  absl::Status DropUploadIn(catalog::WriteTxn& txn, const catalog::UploadRow& row,
+                            const std::string& why);
   void ForgetUpload(int64_t shard_row);
   // nullptr: not open (any more).
   std::shared_ptr<Upload> Session(int64_t shard_row);

@@ -79,6 +79,7 @@ void RunModel::Apply(const Change& change) {
       break;
     case Kind::kDeleteRun:
       kept.clear();
+      unfinished.clear();
       exists = false;
       attempt = 0;
       break;

@@ -106,6 +106,28 @@ TEST_F(StoreTest, AFencedAttemptsUploadHoldsNoSpace) {
   EXPECT_TRUE(Eventually([&] { return PackFiles().empty(); }));
 }
 
+TEST_F(StoreTest, AnUnfinishedUploadGoesWithItsRunThoughTheRunIsOpenedAgain) {
+  Attempt("a");
+  const Shard shard{.step = 1, .seeds = Seeds(1, 5)};
+  ASSERT_TRUE(Send(shard, Get(Begin(shard)), 3).ok());
+  Get(store_->DeleteRun(r_, /*dry_run=*/false));
+  Attempt("b");
+  EXPECT_EQ(Get(store_->GetStats(std::nullopt)).open_uploads, 0u);
+  EXPECT_TRUE(Eventually([&] { return PackFiles().empty(); }));
+}
+
+TEST_F(StoreTest, AnOlderAttemptsUploadGoesThoughTheNewersCommitWasRemoved) {
+  Attempt("a");
+  Push({.step = 1});
+  const Shard shard{.step = 2, .seeds = Seeds(1, 5)};
+  ASSERT_TRUE(Send(shard, Get(Begin(shard)), 3).ok());
+  // As a crash before the janitor came by leaves it.
+  const uint64_t attempt = Attempt("b");
+  const uint64_t id = Push({.attempt = attempt, .step = 3}).id;
+  Get(store_->DeleteCheckpoints(r_, {id}, /*dry_run=*/false));
+  EXPECT_TRUE(Eventually([&] { return Get(store_->GetStats(std::nullopt)).open_uploads == 0; }));
+}
+
 struct Fault {
   const char* name;
   std::function<void(os::FaultyFileSystem&)> plan;
