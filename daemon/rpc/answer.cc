@@ -22,6 +22,11 @@ grpc::Status Answer(const char* name, const std::function<absl::Status()>& call)
   return ckpt::ToGrpc(status);
 }
 
+void LogStreamEnd(const char* name, const absl::Status& status) {
+  if (status.ok() || absl::IsCancelled(status)) return;
+  spdlog::warn("{} refused: {} ({})", name, std::string(status.message()), ckpt::ReasonOf(status));
+}
+
 absl::StatusOr<ckpt::Metrics> ParseMetrics(
     const google::protobuf::RepeatedPtrField<ckpt::v1::Metric>& metrics) {
   if (static_cast<size_t>(metrics.size()) > ckpt::kMaxMetrics) {

@@ -16,6 +16,9 @@ namespace ckptd {
 
 // Runs `call` and converts its status; failures go to the log with `name`.
 grpc::Status Answer(const char* name, const std::function<absl::Status()>& call);
+// The same log for a bulk stream, whose reactor converts the status; one that
+// the client broke off is not said.
+void LogStreamEnd(const char* name, const absl::Status& status);
 
 // Metrics by name: names checked, none twice, at most kMaxMetrics.
 absl::StatusOr<ckpt::Metrics> ParseMetrics(

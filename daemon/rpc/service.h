@@ -1,6 +1,6 @@
 // ckpt.v1.Checkpoints over a Store: parse and check, one call to the store,
 // convert. By subject: push_calls.cc, resume_calls.cc, looking_calls.cc,
-// keeping_calls.cc, bulk_calls.cc.
+// keeping_calls.cc, push_stream.cc, fetch_stream.cc.
 #pragma once
 
 #include "ckpt/v1/service.grpc.pb.h"

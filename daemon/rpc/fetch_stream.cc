@@ -1,13 +1,12 @@
-// PushChunks and FetchChunks: chunk frames as byte buffers.
+// FetchChunks: chunk frames as byte buffers.
 #include <algorithm>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
+#include "daemon/rpc/answer.h"
 #include "daemon/rpc/service.h"
 #include "proto/chunk_frame.h"
 #include "proto/chunking.h"
-#include "proto/limits.h"
 #include "proto/names.h"
 
 namespace ckptd {
@@ -17,43 +16,6 @@ namespace v1 = ckpt::v1;
 
 // Chunks that the kernel is told of ahead of the one being read.
 constexpr size_t kReadAheadChunks = 8;
-
-absl::Status BadFrame(const std::string& text) {
-  return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame, text);
-}
-
-absl::Status ReceiveChunks(Store& store, ReadStream& stream,
-                           const grpc::CallbackServerContext& context,
-                           v1::PushChunksResponse& totals) {
-  std::shared_ptr<Upload> upload;
-  grpc::ByteBuffer buffer;
-  while (stream.Read(&buffer)) {
-    ASSIGN_OR_RETURN(ckpt::ChunkFrame frame, ckpt::DecodeFrame(buffer));
-    buffer.Clear();
-    if (upload == nullptr) {
-      if (frame.upload_id.empty()) {
-        return BadFrame("the first frame of a chunk stream has no upload id");
-      }
-      ASSIGN_OR_RETURN(upload, store.FindUpload(frame.upload_id));
-    }
-    if (frame.end) return absl::OkStatus();
-    std::vector<std::span<const std::byte>> parts;
-    parts.reserve(frame.data.size());
-    for (const grpc::Slice& slice : frame.data) {
-      parts.push_back({reinterpret_cast<const std::byte*>(slice.begin()), slice.size()});
-    }
-    absl::Status appended = upload->Append(frame.chunk_index, parts);
-    if (!appended.ok()) {
-      if (upload->dead()) store.AbandonPack(upload);
-      return appended;
-    }
-    totals.set_chunks(totals.chunks() + 1);
-    totals.set_bytes(totals.bytes() + frame.data_bytes());
-  }
-  if (context.IsCancelled()) return absl::CancelledError("the line broke");
-  return BadFrame("the chunk stream stopped without a frame that says it is the end; what came "
-                  "before is kept");
-}
 
 // Which chunks the request asks for, ascending, each once.
 absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest& request,
@@ -124,26 +86,7 @@ absl::Status SendChunks(Store& store, WriteStream& stream, const v1::FetchChunks
   return absl::OkStatus();
 }
 
-void LogEnd(const char* call, const absl::Status& status) {
-  if (status.ok() || absl::IsCancelled(status)) return;
-  spdlog::warn("{} refused: {} ({})", call, std::string(status.message()),
-               ckpt::ReasonOf(status));
-}
-
 }  // namespace
-
-grpc::ServerReadReactor<grpc::ByteBuffer>* CheckpointsService::PushChunks(
-    grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
-  auto body = [this, context, response](ReadStream& stream) -> absl::Status {
-    v1::PushChunksResponse totals;
-    absl::Status status = ReceiveChunks(*store_, stream, *context, totals);
-    LogEnd("PushChunks", status);
-    bool own_buffer;
-    grpc::SerializationTraits<v1::PushChunksResponse>::Serialize(totals, response, &own_buffer);
-    return status;
-  };
-  return new ReadStream(&threads_, std::move(body));
-}
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::FetchChunks(
     grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
@@ -151,9 +94,12 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::FetchChunks(
   grpc::ByteBuffer copy = *request;
   bool ok = grpc::SerializationTraits<v1::FetchChunksRequest>::Deserialize(&copy, parsed.get()).ok();
   auto body = [this, parsed, ok](WriteStream& stream) -> absl::Status {
-    if (!ok) return BadFrame("the request is no FetchChunksRequest");
+    if (!ok) {
+      return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame,
+                             "the request is no FetchChunksRequest");
+    }
     absl::Status status = SendChunks(*store_, stream, *parsed);
-    LogEnd("FetchChunks", status);
+    LogStreamEnd("FetchChunks", status);
     return status;
   };
   return new WriteStream(&threads_, std::move(body));

@@ -1,0 +1,63 @@
+// PushChunks: chunk frames as byte buffers.
+#include "daemon/rpc/answer.h"
+#include "daemon/rpc/service.h"
+#include "proto/chunk_frame.h"
+
+namespace ckptd {
+namespace {
+
+namespace v1 = ckpt::v1;
+
+absl::Status BadFrame(const std::string& text) {
+  return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame, text);
+}
+
+absl::Status ReceiveChunks(Store& store, ReadStream& stream,
+                           const grpc::CallbackServerContext& context,
+                           v1::PushChunksResponse& totals) {
+  std::shared_ptr<Upload> upload;
+  grpc::ByteBuffer buffer;
+  while (stream.Read(&buffer)) {
+    ASSIGN_OR_RETURN(ckpt::ChunkFrame frame, ckpt::DecodeFrame(buffer));
+    buffer.Clear();
+    if (upload == nullptr) {
+      if (frame.upload_id.empty()) {
+        return BadFrame("the first frame of a chunk stream has no upload id");
+      }
+      ASSIGN_OR_RETURN(upload, store.FindUpload(frame.upload_id));
+    }
+    if (frame.end) return absl::OkStatus();
+    std::vector<std::span<const std::byte>> parts;
+    parts.reserve(frame.data.size());
+    for (const grpc::Slice& slice : frame.data) {
+      parts.push_back({reinterpret_cast<const std::byte*>(slice.begin()), slice.size()});
+    }
+    absl::Status appended = upload->Append(frame.chunk_index, parts);
+    if (!appended.ok()) {
+      if (upload->dead()) store.AbandonPack(upload);
+      return appended;
+    }
+    totals.set_chunks(totals.chunks() + 1);
+    totals.set_bytes(totals.bytes() + frame.data_bytes());
+  }
+  if (context.IsCancelled()) return absl::CancelledError("the line broke");
+  return BadFrame("the chunk stream stopped without a frame that says it is the end; what came "
+                  "before is kept");
+}
+
+}  // namespace
+
+grpc::ServerReadReactor<grpc::ByteBuffer>* CheckpointsService::PushChunks(
+    grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
+  auto body = [this, context, response](ReadStream& stream) -> absl::Status {
+    v1::PushChunksResponse totals;
+    absl::Status status = ReceiveChunks(*store_, stream, *context, totals);
+    LogStreamEnd("PushChunks", status);
+    bool own_buffer;
+    grpc::SerializationTraits<v1::PushChunksResponse>::Serialize(totals, response, &own_buffer);
+    return status;
+  };
+  return new ReadStream(&threads_, std::move(body));
+}
+
+}  // namespace ckptd
