@@ -19,6 +19,7 @@
 #include "trainer/final_state.h"
 #include "trainer/loss_log.h"
 #include "trainer/sampler.h"
+#include "trainer/threads.h"
 
 namespace ckpt::trainer {
 namespace {
@@ -293,7 +294,7 @@ class Job {
 
 absl::Status Train(const Options& options, const std::atomic<bool>& stop) {
   return libtorch::Guarded("training", [&]() -> absl::Status {
-    if (options.threads > 0) torch::set_num_threads(options.threads);
+    if (options.threads > 0) SetThreads(options.threads);
     torch::manual_seed(options.seed);
     ASSIGN_OR_RETURN(Corpus corpus, ReadCorpus(options.text, options.validation_share,
                                                static_cast<size_t>(options.model.context) + 1));
