@@ -1,8 +1,17 @@
 #include "proto/digest.h"
 
+#include <algorithm>
+#include <array>
+#include <cstring>
+
 #include <blake3.h>
 
 namespace ckpt {
+namespace {
+
+constexpr size_t kGatherBytes = 64 << 10;
+
+}  // namespace
 
 std::string Digest::Hex() const {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -46,7 +55,31 @@ Digest HashBytes(const void* data, size_t size) {
 Digest HashParts(std::span<const std::span<const std::byte>> parts) {
   blake3_hasher hasher;
   blake3_hasher_init(&hasher);
-  for (auto part : parts) blake3_hasher_update(&hasher, part.data(), part.size());
+  // BLAKE3 hashes 16 of its 1024-byte blocks side by side, but only where they
+  // are given together and aligned in the stream. What gRPC receives comes in
+  // parts of 64 KiB and less at odd places, which would take twice as long: so
+  // these are laid together first, in memory that stays in the core's cache.
+  std::array<std::byte, kGatherBytes> gathered;
+  size_t used = 0;
+  for (auto part : parts) {
+    while (!part.empty()) {
+      if (used == 0 && part.size() >= kGatherBytes) {
+        const size_t whole = part.size() / kGatherBytes * kGatherBytes;
+        blake3_hasher_update(&hasher, part.data(), whole);
+        part = part.subspan(whole);
+        continue;
+      }
+      const size_t taken = std::min(part.size(), kGatherBytes - used);
+      std::memcpy(gathered.data() + used, part.data(), taken);
+      used += taken;
+      part = part.subspan(taken);
+      if (used == kGatherBytes) {
+        blake3_hasher_update(&hasher, gathered.data(), used);
+        used = 0;
+      }
+    }
+  }
+  blake3_hasher_update(&hasher, gathered.data(), used);
   Digest digest;
   blake3_hasher_finalize(&hasher, digest.bytes.data(), Digest::kBytes);
   return digest;

@@ -1,6 +1,9 @@
 #include "proto/digest.h"
 
+#include <algorithm>
+#include <string>
 #include <unordered_set>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -31,6 +34,8 @@ TEST(Digest, IsBlake3) {
                 "42214739f095a406f3fc83deb889744ac00df831c10daa55189b5d121c855af7"},
            Case{VectorInput(1025),
                 "d00278ae47eb27b34faecf67b4fe263f82d5412916c1ffd97c8cb7fb814b8444"},
+           Case{VectorInput(102400),
+                "bc3e3d41a1146b069abffad3c0d44860cf664390afce4d9661f7902e7943e085"},
        }) {
     EXPECT_EQ(HashBytes(c.input).Hex(), c.hex) << c.input.size() << " bytes";
   }
@@ -43,6 +48,22 @@ TEST(Digest, OfPartsIsThatOfTheWhole) {
     const std::span<const std::byte> parts[] = {
         Bytes(view.substr(0, cut)), {}, Bytes(view.substr(cut))};
     EXPECT_EQ(HashParts(parts), HashBytes(whole)) << "cut at " << cut;
+  }
+}
+
+TEST(Digest, OfManyPartsIsThatOfTheWhole) {
+  const std::string whole = VectorInput(1000003);
+  const Digest digest = HashBytes(whole);
+  for (const std::vector<size_t>& sizes : std::vector<std::vector<size_t>>{
+           {1000}, {1024}, {65535}, {65536}, {65537}, {131072}, {200000, 1}, {1, 65536, 65535, 8},
+           {65242, 283, 53548, 65536, 131073}}) {
+    std::vector<std::span<const std::byte>> parts;
+    std::span<const std::byte> left = Bytes(whole);
+    for (size_t i = 0; !left.empty(); ++i) {
+      parts.push_back(left.first(std::min(left.size(), sizes[i % sizes.size()])));
+      left = left.subspan(parts.back().size());
+    }
+    EXPECT_EQ(HashParts(parts), digest) << testing::PrintToString(sizes);
   }
 }
 
