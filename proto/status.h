@@ -47,6 +47,7 @@ inline constexpr char kCheckpointHeld[] = "CHECKPOINT_HELD";
 inline constexpr char kCheckpointRemoved[] = "CHECKPOINT_REMOVED";
 inline constexpr char kNotRestorable[] = "NOT_RESTORABLE";
 inline constexpr char kPolicyChanged[] = "POLICY_CHANGED";
+inline constexpr char kRequestIdReused[] = "REQUEST_ID_REUSED";
 inline constexpr char kNoSpace[] = "NO_SPACE";
 inline constexpr char kReadOnly[] = "READ_ONLY";
 inline constexpr char kIoError[] = "IO_ERROR";

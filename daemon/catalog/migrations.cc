@@ -261,6 +261,20 @@ CREATE INDEX events_by_checkpoint ON events (run_id, checkpoint_id, id) WHERE ch
     R"sql(
 ALTER TABLE chunks ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;
 )sql",
+    // 3: what calls answered, so that a call made again is told the same.
+    R"sql(
+CREATE TABLE answers (
+  row         INTEGER PRIMARY KEY,
+  request_id  TEXT    NOT NULL UNIQUE,            -- chosen by the client
+  method      TEXT    NOT NULL,
+  request     BLOB    NOT NULL,                   -- the message's digest
+  answer      BLOB    NOT NULL,                   -- the response message
+  answered_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX answers_by_age ON answers (answered_at);
+
+ALTER TABLE reports ADD COLUMN at_fault INTEGER NOT NULL DEFAULT 0;  -- the checkpoint is
+)sql",
 };
 
 absl::StatusOr<int> VersionOf(Connection& connection) {

@@ -97,22 +97,27 @@ absl::StatusOr<bool> OtherRankLoaded(ReadTxn& txn, int64_t ticket_id, uint32_t r
   return loaded.value_or(0) != 0;
 }
 
-absl::Status InsertReport(WriteTxn& txn, int64_t ticket_id, uint32_t rank, bool ok,
-                          const std::string& error, absl::Time now) {
+absl::StatusOr<bool> InsertReport(WriteTxn& txn, int64_t ticket_id, uint32_t rank, bool ok,
+                                  const std::string& error, bool checkpoint_at_fault,
+                                  absl::Time now) {
   Connection& db = txn.connection();
   ASSIGN_OR_RETURN(const std::optional<int64_t> found,
                    db.Integer("SELECT id FROM tickets WHERE id = ?1", ticket_id));
   if (!found) return NoSuchTicket();
   RETURN_IF_ERROR(db.Run(R"sql(
-      INSERT INTO reports (ticket_id, rank, ok, error, reported_at) VALUES (?1, ?2, ?3, ?4, ?5)
+      INSERT INTO reports (ticket_id, rank, ok, error, at_fault, reported_at)
+      VALUES (?1, ?2, ?3, ?4, ?5, ?6)
       ON CONFLICT DO UPDATE SET ok = excluded.ok, error = excluded.error,
-                                reported_at = excluded.reported_at)sql",
-                         ticket_id, rank, ok, error, now));
-  return db.Run(R"sql(
+                                at_fault = excluded.at_fault, reported_at = excluded.reported_at
+      WHERE ok <> excluded.ok OR error <> excluded.error OR at_fault <> excluded.at_fault)sql",
+                         ticket_id, rank, ok, error, checkpoint_at_fault, now));
+  if (db.changes() == 0) return false;
+  RETURN_IF_ERROR(db.Run(R"sql(
       UPDATE tickets SET complete = world_size <= (
         SELECT COUNT(*) FROM reports AS q WHERE q.ticket_id = tickets.id)
       WHERE id = ?1)sql",
-                ticket_id);
+                         ticket_id));
+  return true;
 }
 
 absl::StatusOr<std::vector<uint64_t>> ListTicketed(ReadTxn& txn, int64_t run_id, absl::Time now) {

@@ -34,9 +34,11 @@ absl::Status ExtendTicket(WriteTxn& txn, int64_t id, absl::Time expires_at);
 absl::Status DeleteTicket(WriteTxn& txn, int64_t id);
 // Whether another rank than `rank` has reported that it loaded.
 absl::StatusOr<bool> OtherRankLoaded(ReadTxn& txn, int64_t ticket_id, uint32_t rank);
-// One report a rank; a second of the same rank replaces the first.
-absl::Status InsertReport(WriteTxn& txn, int64_t ticket_id, uint32_t rank, bool ok,
-                          const std::string& error, absl::Time now);
+// One report a rank; a second of the same rank replaces the first. False when it
+// says what the first said: then nothing has changed.
+absl::StatusOr<bool> InsertReport(WriteTxn& txn, int64_t ticket_id, uint32_t rank, bool ok,
+                                  const std::string& error, bool checkpoint_at_fault,
+                                  absl::Time now);
 // The run's checkpoints named by tickets, also of other runs, that have neither
 // lapsed nor all reports.
 absl::StatusOr<std::vector<uint64_t>> ListTicketed(ReadTxn& txn, int64_t run_id, absl::Time now);

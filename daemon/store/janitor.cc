@@ -76,6 +76,9 @@ void Janitor::Loop() {
     if (absl::Status status = work_.drop_uploads(); !status.ok()) {
       spdlog::warn("dropping unfinished uploads failed: {}", std::string(status.message()));
     }
+    if (absl::Status status = work_.forget_answers(); !status.ok()) {
+      spdlog::warn("forgetting old answers failed: {}", std::string(status.message()));
+    }
     Reclaim();
   }
 }

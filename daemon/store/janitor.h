@@ -1,5 +1,5 @@
-// The background hand: gives space back, drops unfinished uploads whose time
-// is over, and judges runs again when time alone changes a verdict. A slow
+// The background hand: gives space back, drops unfinished uploads and answers
+// whose time is over, and judges runs again when time alone changes a verdict. A slow
 // removal never delays a save: it works in small transactions.
 #pragma once
 
@@ -25,6 +25,8 @@ class Janitor {
     std::function<absl::StatusOr<bool>()> reclaim;
     // Drops unfinished uploads past their deadline.
     std::function<absl::Status()> drop_uploads;
+    // Forgets answers that were kept for long enough.
+    std::function<absl::Status()> forget_answers;
     // Judges a run again; it calls JudgeAt for its next time.
     std::function<absl::Status(int64_t run_id)> judge;
   };

@@ -49,7 +49,8 @@ absl::StatusOr<Store::PolicyInForce> Store::GetPolicy(const std::optional<ckpt::
 
 absl::StatusOr<Store::PruneResult> Store::SetPolicy(const ckpt::RunName& name,
                                                     const std::optional<ckpt::Policy>& policy,
-                                                    bool dry_run, uint64_t if_version) {
+                                                    bool dry_run, uint64_t if_version,
+                                                    const Once<PruneResult>& once) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
   uint64_t version = PolicyOf(run).version;
@@ -66,6 +67,7 @@ absl::StatusOr<Store::PruneResult> Store::SetPolicy(const ckpt::RunName& name,
                                   : "policy unset: the daemon's default is in force"));
   ASSIGN_OR_RETURN(PruneResult result, PruneIn(*txn, run));
   if (dry_run) return result;  // rolled back
+  RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
   janitor_->Wake();
   return result;
@@ -85,18 +87,20 @@ absl::StatusOr<Store::PruneResult> Store::PruneIn(catalog::WriteTxn& txn,
   return result;
 }
 
-absl::StatusOr<Store::PruneResult> Store::Prune(const ckpt::RunName& name, bool dry_run) {
+absl::StatusOr<Store::PruneResult> Store::Prune(const ckpt::RunName& name, bool dry_run,
+                                                const Once<PruneResult>& once) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
   ASSIGN_OR_RETURN(PruneResult result, PruneIn(*txn, run));
   if (dry_run) return result;  // rolled back
+  RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
   janitor_->Wake();
   return result;
 }
 
-absl::StatusOr<std::vector<Store::PruneResult>> Store::PruneProject(const std::string& project,
-                                                                    bool dry_run) {
+absl::StatusOr<std::vector<Store::PruneResult>> Store::PruneProject(
+    const std::string& project, bool dry_run, const Once<std::vector<PruneResult>>& once) {
   std::vector<catalog::RunRow> runs;
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
@@ -110,12 +114,17 @@ absl::StatusOr<std::vector<Store::PruneResult>> Store::PruneProject(const std::s
     RETURN_IF_ERROR(result.status());
     results.push_back(*std::move(result));
   }
+  if (dry_run) return results;
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  RETURN_IF_ERROR(Remember(*txn, once, results));
+  RETURN_IF_ERROR(txn->Commit());
   return results;
 }
 
 absl::StatusOr<Store::PruneResult> Store::DeleteCheckpoints(const ckpt::RunName& name,
                                                             const std::vector<uint64_t>& ids,
-                                                            bool dry_run) {
+                                                            bool dry_run,
+                                                            const Once<PruneResult>& once) {
   absl::Time now = clock_->Now();
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
@@ -159,12 +168,14 @@ absl::StatusOr<Store::PruneResult> Store::DeleteCheckpoints(const ckpt::RunName&
                                        name.ToString()));
   }
   if (dry_run) return result;  // rolled back
+  RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
   janitor_->Wake();
   return result;
 }
 
-absl::StatusOr<Store::PruneResult> Store::DeleteRun(const ckpt::RunName& name, bool dry_run) {
+absl::StatusOr<Store::PruneResult> Store::DeleteRun(const ckpt::RunName& name, bool dry_run,
+                                                    const Once<PruneResult>& once) {
   absl::Time now = clock_->Now();
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
@@ -193,6 +204,7 @@ absl::StatusOr<Store::PruneResult> Store::DeleteRun(const ckpt::RunName& name, b
       AddEvent(*txn, run.id, ckpt::Event::Kind::kRunDeleted, 0, 0,
                fmt::format("deleted by a user, with {} checkpoints", result.checkpoints.size())));
   if (dry_run) return result;  // rolled back
+  RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
   for (int64_t shard_row : dropped) ForgetUpload(shard_row);
   spdlog::info("run {} deleted with {} checkpoints", name.ToString(), result.checkpoints.size());
@@ -200,7 +212,8 @@ absl::StatusOr<Store::PruneResult> Store::DeleteRun(const ckpt::RunName& name, b
   return result;
 }
 
-absl::StatusOr<ckpt::Checkpoint> Store::RestoreCheckpoint(const ckpt::RunName& name, uint64_t id) {
+absl::StatusOr<ckpt::Checkpoint> Store::RestoreCheckpoint(const ckpt::RunName& name, uint64_t id,
+                                                          const Once<ckpt::Checkpoint>& once) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
   ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, id));
@@ -221,12 +234,13 @@ absl::StatusOr<ckpt::Checkpoint> Store::RestoreCheckpoint(const ckpt::RunName& n
                              "brought back, and pinned: restored"));
   }
   ASSIGN_OR_RETURN(ckpt::Checkpoint described, DescribeCheckpoint(*txn, id));
+  RETURN_IF_ERROR(Remember(*txn, once, described));
   RETURN_IF_ERROR(txn->Commit());
   return described;
 }
 
 absl::StatusOr<ckpt::Checkpoint> Store::Change(
-    const ckpt::RunName& name, uint64_t id,
+    const ckpt::RunName& name, uint64_t id, const Once<ckpt::Checkpoint>& once,
     const std::function<absl::Status(catalog::WriteTxn&, const catalog::RunRow&,
                                      const ckpt::Checkpoint&)>& change) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
@@ -234,6 +248,7 @@ absl::StatusOr<ckpt::Checkpoint> Store::Change(
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, checkpoint.run));
   RETURN_IF_ERROR(change(*txn, run, checkpoint));
   ASSIGN_OR_RETURN(ckpt::Checkpoint described, DescribeCheckpoint(*txn, id));
+  RETURN_IF_ERROR(Remember(*txn, once, described));
   RETURN_IF_ERROR(txn->Commit());
   // What it no longer holds may go.
   janitor_->JudgeAt(run.id, clock_->Now());
@@ -242,8 +257,9 @@ absl::StatusOr<ckpt::Checkpoint> Store::Change(
 }
 
 absl::StatusOr<ckpt::Checkpoint> Store::Pin(const ckpt::RunName& name, uint64_t id,
-                                            const std::string& pin) {
-  return Change(name, id, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
+                                            const std::string& pin,
+                                            const Once<ckpt::Checkpoint>& once) {
+  return Change(name, id, once, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
     if (c.pins.contains(pin)) return absl::OkStatus();
     RETURN_IF_ERROR(catalog::AddPin(txn, id, pin, clock_->Now()));
     return AddEvent(txn, run.id, ckpt::Event::Kind::kPinned, id, c.step, "pinned: " + pin);
@@ -251,8 +267,9 @@ absl::StatusOr<ckpt::Checkpoint> Store::Pin(const ckpt::RunName& name, uint64_t 
 }
 
 absl::StatusOr<ckpt::Checkpoint> Store::Unpin(const ckpt::RunName& name, uint64_t id,
-                                              const std::string& pin) {
-  return Change(name, id, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
+                                              const std::string& pin,
+                                              const Once<ckpt::Checkpoint>& once) {
+  return Change(name, id, once, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
     if (!c.pins.contains(pin)) {
       return ckpt::MakeError(
           absl::StatusCode::kNotFound, ckpt::reason::kPinNotFound,
@@ -264,15 +281,17 @@ absl::StatusOr<ckpt::Checkpoint> Store::Unpin(const ckpt::RunName& name, uint64_
 }
 
 absl::StatusOr<ckpt::Checkpoint> Store::SetAlias(const ckpt::RunName& name, uint64_t id,
-                                                 const std::string& alias) {
-  return Change(name, id, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
+                                                 const std::string& alias,
+                                                 const Once<ckpt::Checkpoint>& once) {
+  return Change(name, id, once, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
     ASSIGN_OR_RETURN(uint64_t before, catalog::SetAlias(txn, run.id, alias, id, clock_->Now()));
     if (before == id) return absl::OkStatus();
     return AddEvent(txn, run.id, ckpt::Event::Kind::kAliased, id, c.step, "aliased: " + alias);
   });
 }
 
-absl::Status Store::DeleteAlias(const ckpt::RunName& name, const std::string& alias) {
+absl::Status Store::DeleteAlias(const ckpt::RunName& name, const std::string& alias,
+                                const Once<Done>& once) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
   ASSIGN_OR_RETURN(bool removed, catalog::RemoveAlias(*txn, run.id, alias));
@@ -282,6 +301,7 @@ absl::Status Store::DeleteAlias(const ckpt::RunName& name, const std::string& al
   }
   RETURN_IF_ERROR(AddEvent(*txn, run.id, ckpt::Event::Kind::kUnaliased, 0, 0,
                            fmt::format("alias {} deleted", alias)));
+  RETURN_IF_ERROR(Remember(*txn, once, {}));
   RETURN_IF_ERROR(txn->Commit());
   janitor_->JudgeAt(run.id, clock_->Now());
   janitor_->Wake();
@@ -289,8 +309,9 @@ absl::Status Store::DeleteAlias(const ckpt::RunName& name, const std::string& al
 }
 
 absl::StatusOr<ckpt::Checkpoint> Store::AttachMetrics(const ckpt::RunName& name, uint64_t id,
-                                                      const ckpt::Metrics& metrics) {
-  return Change(name, id, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
+                                                      const ckpt::Metrics& metrics,
+                                                      const Once<ckpt::Checkpoint>& once) {
+  return Change(name, id, once, [&](auto& txn, const auto& run, const ckpt::Checkpoint& c) {
     RETURN_IF_ERROR(catalog::SetMetrics(txn, id, metrics));
     std::string text = absl::StrJoin(metrics, ", ", [](std::string* out, const auto& metric) {
       out->append(fmt::format("{}={}", metric.first, metric.second));

@@ -52,7 +52,8 @@ std::string StepName(const catalog::UploadRow& row, const ckpt::RunName& run) {
 
 absl::StatusOr<Store::OpenedAttempt> Store::OpenAttempt(
     const ckpt::RunName& name, const std::string& launch_id, uint32_t world_size,
-    const std::optional<ckpt::Policy>& initial_policy, bool must_exist) {
+    const std::optional<ckpt::Policy>& initial_policy, bool must_exist,
+    const Once<OpenedAttempt>& once) {
   absl::Time now = clock_->Now();
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   OpenedAttempt opened;
@@ -83,6 +84,7 @@ absl::StatusOr<Store::OpenedAttempt> Store::OpenAttempt(
       attempt->world_size, attempt->timeline != 0 ? attempt->timeline : run->current_timeline,
       attempt->opened_at,  attempt->resumed_from};
   ASSIGN_OR_RETURN(opened.run, DescribeRun(*txn, *run));
+  RETURN_IF_ERROR(Remember(*txn, once, opened));
   RETURN_IF_ERROR(txn->Commit());
   ForgetFenced(run->id, run->newest_attempt);
   return opened;
@@ -279,7 +281,7 @@ absl::Status Store::SealAbandoned() {
   }
 }
 
-absl::Status Store::AbortUpload(const std::string& upload_id) {
+absl::Status Store::AbortUpload(const std::string& upload_id, const Once<Done>& once) {
   int64_t shard_row = Upload::RowOf(upload_id);
   ForgetUpload(shard_row);
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
@@ -290,6 +292,7 @@ absl::Status Store::AbortUpload(const std::string& upload_id) {
   RETURN_IF_ERROR(catalog::DropUpload(*txn, shard_row));
   RETURN_IF_ERROR(AddEvent(*txn, row->run_id, ckpt::Event::Kind::kUploadDropped, 0, row->step,
                            fmt::format("upload of step {} rank {} aborted", row->step, row->rank)));
+  RETURN_IF_ERROR(Remember(*txn, once, {}));
   RETURN_IF_ERROR(txn->Commit());
   janitor_->Wake();
   return absl::OkStatus();

@@ -185,7 +185,8 @@ absl::Status Store::FlagFruitless(catalog::WriteTxn& txn, const catalog::RunRow&
 }
 
 absl::Status Store::ReportLoad(const std::string& ticket_id, uint32_t rank, bool ok,
-                               const std::string& error, bool checkpoint_at_fault) {
+                               const std::string& error, bool checkpoint_at_fault,
+                               const Once<Done>& once) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(auto ticket, catalog::FindTicket(*txn, TicketRowOf(ticket_id)));
   if (!ticket) {
@@ -197,8 +198,9 @@ absl::Status Store::ReportLoad(const std::string& ticket_id, uint32_t rank, bool
                                               "{}",
                                               rank, ticket->world_size));
   }
-  RETURN_IF_ERROR(catalog::InsertReport(*txn, ticket->id, rank, ok, error, clock_->Now()));
-  if (ticket->checkpoint_id != 0) {
+  ASSIGN_OR_RETURN(bool news, catalog::InsertReport(*txn, ticket->id, rank, ok, error,
+                                                    checkpoint_at_fault, clock_->Now()));
+  if (news && ticket->checkpoint_id != 0) {
     ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, ticket->checkpoint_id));
     uint64_t step = checkpoint ? checkpoint->step : 0;
     std::string text = ok ? fmt::format("rank {} loaded it", rank)
@@ -214,12 +216,14 @@ absl::Status Store::ReportLoad(const std::string& ticket_id, uint32_t rank, bool
                     checkpoint->id, text);
     }
   }
+  RETURN_IF_ERROR(Remember(*txn, once, {}));
   RETURN_IF_ERROR(txn->Commit());
   janitor_->JudgeAt(ticket->run_id, clock_->Now());
   return absl::OkStatus();
 }
 
-absl::StatusOr<ckpt::Run> Store::Rewind(const ckpt::RunName& name, uint64_t checkpoint_id) {
+absl::StatusOr<ckpt::Run> Store::Rewind(const ckpt::RunName& name, uint64_t checkpoint_id,
+                                        const Once<ckpt::Run>& once) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
   ASSIGN_OR_RETURN(ckpt::Checkpoint checkpoint, RequireCheckpoint(*txn, name, checkpoint_id));
@@ -249,6 +253,7 @@ absl::StatusOr<ckpt::Run> Store::Rewind(const ckpt::RunName& name, uint64_t chec
     ASSIGN_OR_RETURN(run, RequireRun(*txn, name));
   }
   ASSIGN_OR_RETURN(ckpt::Run described, DescribeRun(*txn, run));
+  RETURN_IF_ERROR(Remember(*txn, once, described));
   RETURN_IF_ERROR(txn->Commit());
   return described;
 }

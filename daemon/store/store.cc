@@ -42,6 +42,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   Janitor::Work work;
   work.reclaim = [self] { return self->ReclaimBatch(); };
   work.drop_uploads = [self] { return self->DropStaleUploads(); };
+  work.forget_answers = [self] { return self->ForgetAnswers(); };
   work.judge = [self](int64_t run_id) { return self->JudgeAgain(run_id); };
   store->janitor_ = std::make_unique<Janitor>(
       std::move(work), [clock] { return clock->Now(); }, self->options_.prune_interval);

@@ -8,7 +8,7 @@
 // Implemented by subject: store.cc (open, close), push.cc (attempt, upload),
 // commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch,
 // verify), keeping.cc (policy, prune, delete, pins, aliases), looking.cc
-// (lists and figures).
+// (lists and figures), once.cc (the memory of answers).
 #pragma once
 
 #include <atomic>
@@ -35,6 +35,7 @@
 #include "daemon/store/janitor.h"
 #include "daemon/store/judgement.h"
 #include "daemon/store/leases.h"
+#include "daemon/store/once.h"
 #include "daemon/store/upload.h"
 #include "proto/model.h"
 #include "proto/status.h"
@@ -61,6 +62,12 @@ class Store {
   // Takes effect for every run without a policy of its own, at its next judgement.
   void SetDefaultPolicy(const ckpt::Policy& policy);
 
+  // What the call with this id answered, when it has had its effect; to be asked
+  // before the call and, where that fails, after it: another try of the same
+  // call may have come first. INVALID_ARGUMENT/REQUEST_ID_REUSED. Nothing is
+  // remembered of dry runs.
+  absl::StatusOr<std::optional<std::string>> AnsweredBefore(const RequestKey& request);
+
   // ---- Push (push.cc) ---------------------------------------------------------
 
   struct OpenedAttempt {
@@ -71,7 +78,7 @@ class Store {
   absl::StatusOr<OpenedAttempt> OpenAttempt(const ckpt::RunName& run, const std::string& launch_id,
                                             uint32_t world_size,
                                             const std::optional<ckpt::Policy>& initial_policy,
-                                            bool must_exist);
+                                            bool must_exist, const Once<OpenedAttempt>& once = {});
 
   struct UploadRequest {
     ckpt::RunName run;
@@ -101,9 +108,10 @@ class Store {
   // After this the upload's pack is not used again; its chunks must come again.
   void AbandonPack(const std::shared_ptr<Upload>& upload);
   absl::StatusOr<ShardResult> CommitShard(const std::string& upload_id);
-  absl::Status AbortUpload(const std::string& upload_id);
+  absl::Status AbortUpload(const std::string& upload_id, const Once<Done>& once = {});
   absl::StatusOr<ckpt::Checkpoint> AttachMetrics(const ckpt::RunName& run, uint64_t checkpoint_id,
-                                                 const ckpt::Metrics& metrics);
+                                                 const ckpt::Metrics& metrics,
+                                                 const Once<ckpt::Checkpoint>& once = {});
 
   // ---- Resume (resume.cc) -----------------------------------------------------
 
@@ -119,8 +127,10 @@ class Store {
                                       const ckpt::Selector& selector, bool require_resume,
                                       const std::optional<ckpt::RunName>& from_run);
   absl::Status ReportLoad(const std::string& ticket_id, uint32_t rank, bool ok,
-                          const std::string& error, bool checkpoint_at_fault);
-  absl::StatusOr<ckpt::Run> Rewind(const ckpt::RunName& run, uint64_t checkpoint_id);
+                          const std::string& error, bool checkpoint_at_fault,
+                          const Once<Done>& once = {});
+  absl::StatusOr<ckpt::Run> Rewind(const ckpt::RunName& run, uint64_t checkpoint_id,
+                                   const Once<ckpt::Run>& once = {});
 
   // ---- Reading (read.cc) --------------------------------------------------------
 
@@ -182,20 +192,30 @@ class Store {
   // `policy` absent: back to the default. `if_version` 0: whatever is in force.
   absl::StatusOr<PruneResult> SetPolicy(const ckpt::RunName& run,
                                         const std::optional<ckpt::Policy>& policy, bool dry_run,
-                                        uint64_t if_version);
-  absl::StatusOr<PruneResult> Prune(const ckpt::RunName& run, bool dry_run);
-  absl::StatusOr<std::vector<PruneResult>> PruneProject(const std::string& project, bool dry_run);
+                                        uint64_t if_version, const Once<PruneResult>& once = {});
+  absl::StatusOr<PruneResult> Prune(const ckpt::RunName& run, bool dry_run,
+                                    const Once<PruneResult>& once = {});
+  // Run by run, so that saves go on meanwhile; the answer is remembered at the end.
+  absl::StatusOr<std::vector<PruneResult>> PruneProject(
+      const std::string& project, bool dry_run, const Once<std::vector<PruneResult>>& once = {});
   absl::StatusOr<PruneResult> DeleteCheckpoints(const ckpt::RunName& run,
-                                                const std::vector<uint64_t>& ids, bool dry_run);
-  absl::StatusOr<PruneResult> DeleteRun(const ckpt::RunName& run, bool dry_run);
-  absl::StatusOr<ckpt::Checkpoint> RestoreCheckpoint(const ckpt::RunName& run, uint64_t id);
+                                                const std::vector<uint64_t>& ids, bool dry_run,
+                                                const Once<PruneResult>& once = {});
+  absl::StatusOr<PruneResult> DeleteRun(const ckpt::RunName& run, bool dry_run,
+                                        const Once<PruneResult>& once = {});
+  absl::StatusOr<ckpt::Checkpoint> RestoreCheckpoint(const ckpt::RunName& run, uint64_t id,
+                                                     const Once<ckpt::Checkpoint>& once = {});
   absl::StatusOr<ckpt::Checkpoint> Pin(const ckpt::RunName& run, uint64_t id,
-                                       const std::string& name);
+                                       const std::string& name,
+                                       const Once<ckpt::Checkpoint>& once = {});
   absl::StatusOr<ckpt::Checkpoint> Unpin(const ckpt::RunName& run, uint64_t id,
-                                         const std::string& name);
+                                         const std::string& name,
+                                         const Once<ckpt::Checkpoint>& once = {});
   absl::StatusOr<ckpt::Checkpoint> SetAlias(const ckpt::RunName& run, uint64_t id,
-                                            const std::string& alias);
-  absl::Status DeleteAlias(const ckpt::RunName& run, const std::string& alias);
+                                            const std::string& alias,
+                                            const Once<ckpt::Checkpoint>& once = {});
+  absl::Status DeleteAlias(const ckpt::RunName& run, const std::string& alias,
+                           const Once<Done>& once = {});
 
   // ---- Looking (looking.cc) ----------------------------------------------------------
 
@@ -242,6 +262,14 @@ class Store {
   absl::Status AddEvent(catalog::WriteTxn& txn, int64_t run_id, ckpt::Event::Kind kind,
                         uint64_t checkpoint_id, uint64_t step, std::string text);
 
+  // Remembers `result` as the call's answer; the last thing before the commit of
+  // its effect. ABORTED when another try of the call came first.
+  template <typename Result>
+  absl::Status Remember(catalog::WriteTxn& txn, const Once<Result>& once, const Result& result) {
+    if (once.request.id.empty()) return absl::OkStatus();
+    return catalog::InsertAnswer(txn, once.request, once.answer(result), clock_->Now());
+  }
+
   absl::Status CheckSpace(uint64_t missing_bytes, size_t missing_chunks);
   absl::StatusOr<uint32_t> ChooseTimeline(catalog::WriteTxn& txn, const catalog::RunRow& run,
                                           const catalog::AttemptRow& attempt, uint64_t step);
@@ -271,7 +299,7 @@ class Store {
   absl::StatusOr<PruneResult> PruneIn(catalog::WriteTxn& txn, const catalog::RunRow& run);
   // One transaction around `change` of a checkpoint, then the checkpoint anew.
   absl::StatusOr<ckpt::Checkpoint> Change(
-      const ckpt::RunName& run, uint64_t id,
+      const ckpt::RunName& run, uint64_t id, const Once<ckpt::Checkpoint>& once,
       const std::function<absl::Status(catalog::WriteTxn&, const catalog::RunRow&,
                                        const ckpt::Checkpoint&)>& change);
 
@@ -288,6 +316,7 @@ class Store {
   absl::Status SealAbandoned();
   absl::StatusOr<bool> ReclaimBatch();
   absl::Status DropStaleUploads();
+  absl::Status ForgetAnswers();
   // Why the unfinished upload should go; empty: it should not.
   absl::StatusOr<std::string> WhyStale(catalog::ReadTxn& txn, int64_t shard_row);
   absl::Status JudgeAgain(int64_t run_id);

@@ -2,6 +2,7 @@
 // is the difference between a microsecond and a second.
 #include <regex>
 
+#include "daemon/catalog/answers.h"
 #include "tests/unit/daemon/catalog/fixture.h"
 
 namespace ckptd::catalog {
@@ -78,12 +79,16 @@ class PlansTest : public CatalogTest {
     Get(FindTicketOfAttempt(txn, run.id, 1));
     Do(ExtendTicket(txn, ticket_id, now_));
     Get(OtherRankLoaded(txn, ticket_id, 0));
-    Do(InsertReport(txn, ticket_id, 0, true, "", now_));
+    Get(InsertReport(txn, ticket_id, 0, true, "", false, now_));
     Get(ListTicketed(txn, run.id, now_));
     Get(NextTicketEnd(txn, now_));
     Get(CountFruitlessResumes(txn, run.id, second));
     Do(DeleteTicket(txn, ticket_id));
     Do(InsertEvent(txn, run.id, {}));
+    Do(InsertAnswer(txn, {"id", "Pin", {}}, "", now_));
+    Get(FindAnswer(txn, {"id", "Pin", {}}));
+    Get(OldestAnswer(txn));
+    Get(DeleteAnswers(txn, now_, 9));
     for (const uint64_t id : {uint64_t{0}, second}) Get(ListEvents(txn, run.id, id, 0, 9));
     Do(MarkRunDeleted(txn, run.id));
   }
@@ -169,6 +174,9 @@ TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
            {"a checkpoint's history",
             {"FROM events", "checkpoint_id = ?2"},
             "events_by_checkpoint (run_id=? AND checkpoint_id=? AND"},
+           {"an answer", {"WHERE request_id = ?1"}, "autoindex_answers_1 (request_id=?)"},
+           {"old answers", {"DELETE FROM answers"}, "answers_by_age (answered_at<?)"},
+           {"the oldest answer", {"MIN(answered_at)"}, "answers_by_age"},
            {"open packs", {"FROM packs WHERE sealed = 0"}, "packs_open"},
            {"empty packs", {"p.empty = 1 AND p.sealed = 1"}, "packs_empty"},
            {"runs of a project",

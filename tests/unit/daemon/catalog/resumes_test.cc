@@ -24,7 +24,7 @@ class ResumesTest : public CatalogTest {
   }
   void Report(int64_t ticket, uint32_t rank, bool ok) {
     Change([&](WriteTxn& txn) {
-      Do(InsertReport(txn, ticket, rank, ok, ok ? "" : "shape differs", now_));
+      Get(InsertReport(txn, ticket, rank, ok, ok ? "" : "shape differs", false, now_));
     });
   }
 };
@@ -98,7 +98,7 @@ TEST_F(ResumesTest, AStartFromScratchLeasesNothing) {
 TEST_F(ResumesTest, UnknownTicketsAreNotFound) {
   auto txn = Write();
   EXPECT_EQ(ckpt::ReasonOf(ExtendTicket(*txn, 99, now_)), ckpt::reason::kTicketNotFound);
-  EXPECT_EQ(ckpt::ReasonOf(InsertReport(*txn, 99, 0, true, "", now_)),
+  EXPECT_EQ(ckpt::ReasonOf(InsertReport(*txn, 99, 0, true, "", false, now_).status()),
             ckpt::reason::kTicketNotFound);
   TicketRow ticket;
   ticket.run_id = 99;
