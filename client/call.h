@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "client/client.h"
+#include "proto/channel.h"
 
 namespace ckpt {
 
@@ -11,8 +12,11 @@ template <typename Request, typename Response>
 absl::StatusOr<Response> Client::Call(Method<Request, Response> method, const Request& request,
                                       absl::Duration deadline, const TryOptions& tries) {
   Retry retry(options_.retry, options_.world, tries.cancel);
+  // The same in all tries: what has had its effect is not done twice.
+  const std::string id = options_.world.new_id();
   while (true) {
     grpc::ClientContext context;
+    context.AddMetadata(kRequestIdHeader, id);
     context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
     Cancel::Scope scope(tries.cancel, [&context] { context.TryCancel(); });
     Response response;

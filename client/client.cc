@@ -59,6 +59,7 @@ Client::Client(ClientOptions options) : options_(std::move(options)) {
   RetryWorld& world = options_.world;
   if (!world.now) world.now = std::move(real.now);
   if (!world.uniform) world.uniform = std::move(real.uniform);
+  if (!world.new_id) world.new_id = std::move(real.new_id);
   if (!world.sleep) {
     world.sleep = [channel = channel_](absl::Duration duration, const Cancel* cancel) {
       SleepConnecting(*channel, duration, cancel);

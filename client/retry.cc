@@ -23,6 +23,11 @@ RetryWorld RetryWorld::Real() {
             thread_local std::mt19937_64 generator(std::random_device{}());
             return std::uniform_real_distribution<double>(0, 1)(generator);
           },
+      .new_id =
+          [] {
+            std::random_device random;  // 32 bits a time
+            return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+          },
   };
 }
 

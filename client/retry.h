@@ -1,12 +1,13 @@
 // When and how often a failed call is tried again.
 //
-// Every call of ckpt.v1 is idempotent, so what decides is only whether the
-// failure may pass by itself: a daemon that restarts, drains or cannot be
-// reached. Backoff is exponential with full jitter: uniform in [0, ceiling],
-// the ceiling doubling from initial_backoff to max_backoff.
+// Every call of ckpt.v1 can be made again (service.proto), so what decides is
+// only whether the failure may pass by itself: a daemon that restarts, drains
+// or cannot be reached. Backoff is exponential with full jitter: uniform in
+// [0, ceiling], the ceiling doubling from initial_backoff to max_backoff.
 #pragma once
 
 #include <functional>
+#include <string>
 #include <utility>
 
 #include <absl/time/time.h>
@@ -29,7 +30,8 @@ struct RetryWorld {
   std::function<absl::Time()> now;
   // Waits, or less when `cancel` (may be null) is requested.
   std::function<void(absl::Duration, const Cancel*)> sleep;
-  std::function<double()> uniform;  // [0, 1)
+  std::function<double()> uniform;      // [0, 1)
+  std::function<std::string()> new_id;  // of a call: never the same again
 
   static RetryWorld Real();
 };

@@ -1,4 +1,4 @@
-// The gRPC settings that both sides must agree on to be fast.
+// What both sides must agree on of gRPC: the settings that make it fast, names.
 #pragma once
 
 #include <grpcpp/server_builder.h>
@@ -15,5 +15,8 @@ void TuneServer(grpc::ServerBuilder& builder);
 // The full method names of the two calls that travel as raw byte buffers.
 inline constexpr char kPushChunksMethod[] = "/ckpt.v1.Checkpoints/PushChunks";
 inline constexpr char kFetchChunksMethod[] = "/ckpt.v1.Checkpoints/FetchChunks";
+
+// The metadata that carries a call's request id (service.proto).
+inline constexpr char kRequestIdHeader[] = "ckpt-request-id";
 
 }  // namespace ckpt

@@ -2,10 +2,16 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
+#include <absl/strings/ascii.h>
 #include <fmt/format.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <spdlog/spdlog.h>
 
+#include "proto/channel.h"
+#include "proto/digest.h"
 #include "proto/limits.h"
 #include "proto/names.h"
 
@@ -25,6 +31,45 @@ grpc::Status Answer(const char* name, const std::function<absl::Status()>& call)
 void LogStreamEnd(const char* name, const absl::Status& status) {
   if (status.ok() || absl::IsCancelled(status)) return;
   spdlog::warn("{} refused: {} ({})", name, std::string(status.message()), ckpt::ReasonOf(status));
+}
+
+absl::StatusOr<RequestKey> ReadRequestKey(const char* name, const grpc::ServerContext& context,
+                                          const google::protobuf::Message& request) {
+  RequestKey key;
+  const auto [first, last] = context.client_metadata().equal_range(ckpt::kRequestIdHeader);
+  if (first == last) return key;
+  key.id = std::string(first->second.data(), first->second.size());
+  const bool printable = std::all_of(key.id.begin(), key.id.end(), absl::ascii_isprint);
+  if (std::next(first) != last || key.id.empty() || key.id.size() > ckpt::kMaxRequestIdBytes ||
+      !printable) {
+    return ckpt::BadField(
+        ckpt::kRequestIdHeader,
+        fmt::format("{} gives a call one id of 1 to {} printable ASCII characters",
+                    ckpt::kRequestIdHeader, ckpt::kMaxRequestIdBytes));
+  }
+  key.method = name;
+  std::string bytes;
+  google::protobuf::io::StringOutputStream sink(&bytes);
+  {
+    google::protobuf::io::CodedOutputStream out(&sink);
+    out.SetSerializationDeterministic(true);  // the order of maps is not part of the request
+    request.SerializeToCodedStream(&out);
+  }
+  key.request = ckpt::HashBytes(bytes);
+  return key;
+}
+
+absl::StatusOr<bool> AnsweredBefore(Store* store, const RequestKey& key,
+                                    google::protobuf::Message* response) {
+  if (key.id.empty()) return false;
+  ASSIGN_OR_RETURN(std::optional<std::string> answer, store->AnsweredBefore(key));
+  if (!answer) return false;
+  if (!response->ParseFromString(*answer)) {
+    return ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kCatalogDamaged,
+                           fmt::format("the answer kept for request id {} is not one of {}",
+                                       ckpt::Printable(key.id), key.method));
+  }
+  return true;
 }
 
 absl::StatusOr<ckpt::Metrics> ParseMetrics(
@@ -59,7 +104,8 @@ absl::StatusOr<uint64_t> ParsePageToken(const std::string& token) {
 
 absl::Status BadPageToken(const std::string& token) {
   return ckpt::BadField("page_token", fmt::format("\"{}\" is no page token; pass the one from the "
-                                                  "answer before", ckpt::Printable(token)));
+                                                  "answer before",
+                                                  ckpt::Printable(token)));
 }
 
 }  // namespace ckptd

@@ -32,6 +32,14 @@ void ToProto(const Store::ShardResult& result, v1::CommitShardResponse* response
   if (result.checkpoint) *response->mutable_checkpoint() = ckpt::ToProto(*result.checkpoint);
 }
 
+v1::OpenAttemptResponse AttemptOpened(const Store::OpenedAttempt& opened) {
+  v1::OpenAttemptResponse response;
+  *response.mutable_attempt() = ckpt::ToProto(opened.attempt);
+  *response.mutable_run() = ckpt::ToProto(opened.run);
+  response.set_run_created(opened.run_created);
+  return response;
+}
+
 absl::StatusOr<Store::UploadRequest> Parse(const v1::OpenUploadRequest& request) {
   Store::UploadRequest upload;
   ASSIGN_OR_RETURN(upload.run, ckpt::FromProto(request.run()));
@@ -60,29 +68,27 @@ absl::StatusOr<Store::UploadRequest> Parse(const v1::OpenUploadRequest& request)
 
 }  // namespace
 
-grpc::Status CheckpointsService::OpenAttempt(grpc::ServerContext*,
+grpc::Status CheckpointsService::OpenAttempt(grpc::ServerContext* context,
                                              const v1::OpenAttemptRequest* request,
                                              v1::OpenAttemptResponse* response) {
-  return Answer("OpenAttempt", [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
-    RETURN_IF_ERROR(ckpt::CheckLabelName("launch id", request->launch_id()));
-    if (request->world_size() == 0 || request->world_size() > ckpt::kMaxWorldSize) {
-      return ckpt::BadField("world_size", fmt::format("world size {} is not allowed: give 1 to {}",
-                                                      request->world_size(),
-                                                      ckpt::kMaxWorldSize));
-    }
-    std::optional<ckpt::Policy> policy;
-    if (request->has_initial_policy()) {
-      ASSIGN_OR_RETURN(policy, ckpt::FromProto(request->initial_policy()));
-    }
-    ASSIGN_OR_RETURN(Store::OpenedAttempt opened,
-                     store_->OpenAttempt(run, request->launch_id(), request->world_size(), policy,
-                                         request->must_exist()));
-    *response->mutable_attempt() = ckpt::ToProto(opened.attempt);
-    *response->mutable_run() = ckpt::ToProto(opened.run);
-    response->set_run_created(opened.run_created);
-    return absl::OkStatus();
-  });
+  using Opened = Store::OpenedAttempt;
+  return AnswerOnce<Opened>(
+      "OpenAttempt", store_, context, request, response, AttemptOpened,
+      [&](const Once<Opened>& once) -> absl::StatusOr<Opened> {
+        ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
+        RETURN_IF_ERROR(ckpt::CheckLabelName("launch id", request->launch_id()));
+        if (request->world_size() == 0 || request->world_size() > ckpt::kMaxWorldSize) {
+          return ckpt::BadField("world_size",
+                                fmt::format("world size {} is not allowed: give 1 to {}",
+                                            request->world_size(), ckpt::kMaxWorldSize));
+        }
+        std::optional<ckpt::Policy> policy;
+        if (request->has_initial_policy()) {
+          ASSIGN_OR_RETURN(policy, ckpt::FromProto(request->initial_policy()));
+        }
+        return store_->OpenAttempt(run, request->launch_id(), request->world_size(), policy,
+                                   request->must_exist(), once);
+      });
 }
 
 grpc::Status CheckpointsService::OpenUpload(grpc::ServerContext*,
@@ -110,23 +116,28 @@ grpc::Status CheckpointsService::CommitShard(grpc::ServerContext*,
   });
 }
 
-grpc::Status CheckpointsService::AbortUpload(grpc::ServerContext*,
+grpc::Status CheckpointsService::AbortUpload(grpc::ServerContext* context,
                                              const v1::AbortUploadRequest* request,
-                                             v1::AbortUploadResponse*) {
-  return Answer("AbortUpload", [&] { return store_->AbortUpload(request->upload_id()); });
+                                             v1::AbortUploadResponse* response) {
+  return AnswerOnce<Done>("AbortUpload", store_, context, request, response,
+                          Empty<v1::AbortUploadResponse>,
+                          [&](const Once<Done>& once) -> absl::StatusOr<Done> {
+                            RETURN_IF_ERROR(store_->AbortUpload(request->upload_id(), once));
+                            return Done{};
+                          });
 }
 
-grpc::Status CheckpointsService::AttachMetrics(grpc::ServerContext*,
+grpc::Status CheckpointsService::AttachMetrics(grpc::ServerContext* context,
                                                const v1::AttachMetricsRequest* request,
                                                v1::AttachMetricsResponse* response) {
-  return Answer("AttachMetrics", [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
-    ASSIGN_OR_RETURN(ckpt::Metrics metrics, ParseMetrics(request->metrics()));
-    ASSIGN_OR_RETURN(ckpt::Checkpoint checkpoint,
-                     store_->AttachMetrics(run, request->checkpoint_id(), metrics));
-    *response->mutable_checkpoint() = ckpt::ToProto(checkpoint);
-    return absl::OkStatus();
-  });
+  return AnswerOnce<ckpt::Checkpoint>(
+      "AttachMetrics", store_, context, request, response,
+      WithCheckpoint<v1::AttachMetricsResponse>,
+      [&](const Once<ckpt::Checkpoint>& once) -> absl::StatusOr<ckpt::Checkpoint> {
+        ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
+        ASSIGN_OR_RETURN(ckpt::Metrics metrics, ParseMetrics(request->metrics()));
+        return store_->AttachMetrics(run, request->checkpoint_id(), metrics, once);
+      });
 }
 
 }  // namespace ckptd

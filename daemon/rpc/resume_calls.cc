@@ -31,24 +31,33 @@ grpc::Status CheckpointsService::Resume(grpc::ServerContext*, const v1::ResumeRe
   });
 }
 
-grpc::Status CheckpointsService::ReportLoad(grpc::ServerContext*,
+grpc::Status CheckpointsService::ReportLoad(grpc::ServerContext* context,
                                             const v1::ReportLoadRequest* request,
-                                            v1::ReportLoadResponse*) {
-  return Answer("ReportLoad", [&] {
-    return store_->ReportLoad(request->ticket_id(), request->rank(), request->ok(),
-                              ckpt::Printable(request->error(), ckpt::kMaxErrorTextBytes),
-                              request->checkpoint_at_fault());
-  });
+                                            v1::ReportLoadResponse* response) {
+  return AnswerOnce<Done>(
+      "ReportLoad", store_, context, request, response, Empty<v1::ReportLoadResponse>,
+      [&](const Once<Done>& once) -> absl::StatusOr<Done> {
+        const std::string error = ckpt::Printable(request->error(), ckpt::kMaxErrorTextBytes);
+        RETURN_IF_ERROR(store_->ReportLoad(request->ticket_id(), request->rank(), request->ok(),
+                                           error, request->checkpoint_at_fault(), once));
+        return Done{};
+      });
 }
 
-grpc::Status CheckpointsService::Rewind(grpc::ServerContext*, const v1::RewindRequest* request,
+grpc::Status CheckpointsService::Rewind(grpc::ServerContext* context,
+                                        const v1::RewindRequest* request,
                                         v1::RewindResponse* response) {
-  return Answer("Rewind", [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
-    ASSIGN_OR_RETURN(ckpt::Run rewound, store_->Rewind(run, request->checkpoint_id()));
-    *response->mutable_run() = ckpt::ToProto(rewound);
-    return absl::OkStatus();
-  });
+  return AnswerOnce<ckpt::Run>(
+      "Rewind", store_, context, request, response,
+      [](const ckpt::Run& run) {
+        v1::RewindResponse rewound;
+        *rewound.mutable_run() = ckpt::ToProto(run);
+        return rewound;
+      },
+      [&](const Once<ckpt::Run>& once) -> absl::StatusOr<ckpt::Run> {
+        ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
+        return store_->Rewind(run, request->checkpoint_id(), once);
+      });
 }
 
 }  // namespace ckptd

@@ -20,10 +20,11 @@ std::shared_ptr<grpc::Channel> RawChannel(const std::string& address) {
 }
 
 Reply CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
-              const std::vector<std::string>& messages) {
+              const std::vector<std::string>& messages, const Metadata& metadata) {
   // On the wire every kind of call is a bidirectional stream.
   const grpc::internal::RpcMethod stream(method.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING);
   grpc::ClientContext context;
+  for (const auto& [key, value] : metadata) context.AddMetadata(key, value);
   context.set_wait_for_ready(true);
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
   const std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> call(

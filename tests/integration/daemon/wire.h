@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <google/protobuf/descriptor.h>
@@ -27,8 +28,9 @@ struct Reply {
 
 // Sends `messages` to the full method name `method`, of whichever kind it is,
 // half-closes, and reads to the end (at most 30 s).
+using Metadata = std::vector<std::pair<std::string, std::string>>;
 Reply CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
-              const std::vector<std::string>& messages);
+              const std::vector<std::string>& messages, const Metadata& metadata = {});
 
 // ckpt.v1.Checkpoints: every method.
 std::vector<const google::protobuf::MethodDescriptor*> Methods();

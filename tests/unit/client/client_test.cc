@@ -9,6 +9,7 @@ namespace ckpt {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 
 constexpr char kNobody[] = "127.0.0.1:1";
 
@@ -19,6 +20,21 @@ TEST(Client, RidesOutADaemonThatIsBusyStarting) {
   ASSERT_TRUE(opened.ok()) << opened.status();
   EXPECT_EQ(opened->attempt.world_size, 4u);
   EXPECT_EQ(daemon.refuse_calls, 0);
+}
+
+TEST(Client, GivesAllTriesOfACallOneIdAndEachCallAnother) {
+  FakeDaemon daemon;
+  const auto client = daemon.Connect();
+  for (const int refused : {2, 0}) {
+    daemon.refuse_calls = refused;
+    ASSERT_TRUE(client->OpenAttempt({"", "run"}, "launch").ok());
+  }
+  const std::vector<std::string> ids = daemon.request_ids();
+  ASSERT_EQ(ids.size(), 4u);
+  EXPECT_THAT(ids[0], MatchesRegex("[0-9a-f]{32}"));
+  EXPECT_EQ(ids[1], ids[0]);
+  EXPECT_EQ(ids[2], ids[0]);
+  EXPECT_NE(ids[3], ids[0]);
 }
 
 TEST(Client, SaysThatTheDaemonIsUnreachable) {

@@ -79,6 +79,11 @@ class FakeDaemon : public v1::Checkpoints::Service {
     for (const Shard& shard : shards_) steps.push_back(shard.step);
     return steps;
   }
+  // Of OpenAttempt, in order, one a try.
+  std::vector<std::string> request_ids() const {
+    absl::MutexLock lock(&mutex_);
+    return request_ids_;
+  }
   std::vector<v1::ReportLoadRequest> reports() const {
     absl::MutexLock lock(&mutex_);
     return reports_;
@@ -89,8 +94,9 @@ class FakeDaemon : public v1::Checkpoints::Service {
   }
 
   // ---- ckpt.v1 ------------------------------------------------------------------
-  grpc::Status OpenAttempt(grpc::ServerContext*, const v1::OpenAttemptRequest* request,
+  grpc::Status OpenAttempt(grpc::ServerContext* context, const v1::OpenAttemptRequest* request,
                            v1::OpenAttemptResponse* response) override {
+    NoteRequestId(*context);
     if (auto status = Refused(); !status.ok()) return status;
     response->mutable_attempt()->set_number(++attempts_);
     response->mutable_attempt()->set_launch_id(request->launch_id());
@@ -261,6 +267,12 @@ class FakeDaemon : public v1::Checkpoints::Service {
     --refuse_calls;
     return {grpc::StatusCode::UNAVAILABLE, "refused"};
   }
+  void NoteRequestId(const grpc::ServerContext& context) {
+    const auto found = context.client_metadata().find(kRequestIdHeader);
+    if (found == context.client_metadata().end()) return;
+    absl::MutexLock lock(&mutex_);
+    request_ids_.emplace_back(found->second.data(), found->second.size());
+  }
   static v1::CommitShardResponse Committed(const Shard& shard) {
     v1::CommitShardResponse response;
     response.set_shards_durable(1);
@@ -280,6 +292,7 @@ class FakeDaemon : public v1::Checkpoints::Service {
   std::map<std::string, Shard> uploads_;
   std::vector<Shard> shards_;
   std::map<Digest, std::string> chunks_;
+  std::vector<std::string> request_ids_;
   std::vector<v1::ReportLoadRequest> reports_;
   std::vector<v1::FetchChunksRequest> fetches_;
 };
