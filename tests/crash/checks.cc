@@ -33,8 +33,10 @@ absl::Status Eventually(Check check) {
 
 }  // namespace
 
-std::unique_ptr<Client> Connect(const std::string& address, Patience patience) {
+std::unique_ptr<Client> Connect(const std::string& address, Patience patience,
+                                std::function<std::string()> new_id) {
   ClientOptions options{.address = address};
+  options.world.new_id = std::move(new_id);
   options.retry.initial_backoff = absl::Milliseconds(10);
   options.retry.max_backoff = absl::Milliseconds(50);
   options.retry.window = patience == Patience::kNone ? absl::ZeroDuration() : absl::Seconds(60);

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,7 +21,9 @@ namespace ckpt::crash {
 // A client that gives up at the first broken line, or one that rides a restart
 // out.
 enum class Patience { kNone, kRestart };
-std::unique_ptr<Client> Connect(const std::string& address, Patience patience);
+// `new_id`: of calls; none: the client's own.
+std::unique_ptr<Client> Connect(const std::string& address, Patience patience,
+                                std::function<std::string()> new_id = nullptr);
 
 // One ckptd, killed and started again on the same directory. Threads: only the
 // one that made it, except where noted.

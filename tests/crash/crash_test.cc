@@ -100,7 +100,8 @@ TEST_F(CrashTest, KeepsWhatItAcknowledgedAndNothingElse) {
   for (const Worker* worker : {&first, &second}) {
     const Tally& tally = worker->tally();
     std::cout << tally.calls << " calls, " << tally.commits << " commits, " << tally.unanswered
-              << " left unanswered, " << tally.ridden_out << " ridden out" << std::endl;
+              << " left unanswered, " << tally.ridden_out << " ridden out, " << tally.repeated
+              << " made again by their id" << std::endl;
     commits += tally.commits;
   }
   EXPECT_GE(commits, kills / 4) << "hardly anything was pushed";

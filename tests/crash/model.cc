@@ -146,16 +146,18 @@ bool RunModel::Happened(const Change& change,
 void RunModel::Settle(const std::optional<std::vector<Checkpoint>>& listed) {
   if (!open_) return;
   Change change = *std::exchange(open_, std::nullopt);
+  happened_ = false;
   if (change.kind == Kind::kCommit) {
     if (!listed) return;
     const auto found = std::ranges::find(*listed, change.commit.step, &Checkpoint::step);
     if (found == listed->end()) return;
     change.commit.id = found->id;
     if (again) again->id = found->id;  // the next try has to be told the same
-    Apply(change);
-  } else if (Happened(change, listed)) {
-    Apply(change);
+    happened_ = true;
+  } else {
+    happened_ = Happened(change, listed);
   }
+  if (happened_) Apply(change);
 }
 
 std::string RunModel::Difference(const std::optional<std::vector<Checkpoint>>& listed) const {

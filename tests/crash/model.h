@@ -51,6 +51,8 @@ class RunModel {
   // Decides from what is listed (nothing: the run is not there) whether the
   // open change happened. From then on that is how it has to stay.
   void Settle(const std::optional<std::vector<Checkpoint>>& listed);
+  // What was decided last.
+  bool happened() const { return happened_; }
   // What of `listed` is not as it must be; empty: all is.
   std::string Difference(const std::optional<std::vector<Checkpoint>>& listed) const;
 
@@ -72,6 +74,7 @@ class RunModel {
 
   const bool ranks_;
   std::optional<Change> open_;
+  bool happened_ = false;
 };
 
 // Bytes of the packs that the chunks of these runs must take, and may take

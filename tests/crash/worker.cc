@@ -9,11 +9,28 @@
 #include <fmt/format.h>
 
 #include "client/upload.h"
+#include "proto/convert.h"
 
 namespace ckpt::crash {
 namespace {
 
 using Kind = Change::Kind;
+
+std::string ToText(const std::vector<Checkpoint>& checkpoints) {
+  std::string text;
+  for (const Checkpoint& c : checkpoints) text += ToProto(c).ShortDebugString() + "\n";
+  return text;
+}
+std::string ToText(const PruneResult& pruned) {
+  return fmt::format("{} bytes; {}", pruned.freed_bytes, ToText(pruned.checkpoints));
+}
+
+absl::StatusOr<std::string> SetPolicy(Client& client, const RunModel& run, uint64_t version) {
+  ASSIGN_OR_RETURN(const PolicyChange changed,
+                   client.SetPolicy(run.name, run.policy(), /*dry_run=*/false, version));
+  if (changed.policy.version != version + 1) return absl::InternalError("set twice");
+  return ToText(changed.result);
+}
 
 }  // namespace
 
@@ -73,11 +90,12 @@ void Gate::End() {
 // ---- Worker --------------------------------------------------------------------
 
 void Worker::Run() {
-  patient_ = Connect(house_.address(), Patience::kRestart);
+  const auto new_id = [this] { return id_.value_or(NewId()); };
+  patient_ = Connect(house_.address(), Patience::kRestart, new_id);
   while (gate_.Pass()) {
     if (life_ != gate_.kills()) {
       life_ = gate_.kills();
-      fragile_ = Connect(house_.address(), Patience::kNone);
+      fragile_ = Connect(house_.address(), Patience::kNone, new_id);
     }
     Step();
   }
@@ -101,18 +119,20 @@ void Worker::Step() {
   if (dice < 90) return Prune(run);
   if (dice < 94) return Fetch(run);
   if (dice < 99) return OpenAttempt(run);
-  Make(run, {.kind = Kind::kDeleteRun},
-       [&](Client& client) { return client.DeleteRun(run.name).status(); }, {reason::kRunNotFound});
+  MakeOnce(run, {.kind = Kind::kDeleteRun}, [&](Client& client) -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const DeleteRunResult deleted, client.DeleteRun(run.name));
+    if (deleted.checkpoints == 0) return absl::InternalError("no checkpoint was deleted");
+    return fmt::format("{} checkpoints, {} bytes", deleted.checkpoints, deleted.freed_bytes);
+  });
 }
 
-bool Worker::Make(RunModel& run, const Change& change, const Call& call,
-                  const std::vector<std::string>& done_before) {
+bool Worker::Make(RunModel& run, const Change& change, const Call& call) {
   const bool patient = Chance(random_, 0.5);
   const uint64_t kills = house_.kills();
   const absl::Status status = call(patient ? *patient_ : *fragile_);
   ++tally_.calls;
   const bool killed = house_.kills() != kills;
-  if (status.ok() || (killed && std::ranges::count(done_before, ReasonOf(status)) > 0)) {
+  if (status.ok()) {
     tally_.ridden_out += killed;
     run.Apply(change);
     return true;
@@ -126,6 +146,35 @@ bool Worker::Make(RunModel& run, const Change& change, const Call& call,
   }
   Fail(run, status, "a call");
   return false;
+}
+
+bool Worker::MakeOnce(RunModel& run, const Change& change, const Question& ask) {
+  id_ = NewId();
+  std::string answer;
+  const Call first = [&](Client& client) -> absl::Status {
+    ASSIGN_OR_RETURN(answer, ask(client));
+    return absl::OkStatus();
+  };
+  const Call again = [&](Client& client) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string told, ask(client));
+    if (told == answer) return absl::OkStatus();
+    return absl::InternalError(fmt::format("first told {}, then {}", answer, told));
+  };
+  const uint64_t unanswered = tally_.unanswered;
+  bool made = Make(run, change, first);
+  if (!made && tally_.unanswered > unanswered) {
+    ++tally_.repeated;
+    const absl::Status status = first(*patient_);
+    if (!status.ok()) Fail(run, status, "a call made again");
+    if (status.ok() && !run.happened()) run.Apply(change);
+    made = status.ok();
+  }
+  if (made && Chance(random_, 0.3)) {
+    ++tally_.repeated;
+    Make(run, {}, again);
+  }
+  id_.reset();
+  return made;
 }
 
 void Worker::Fail(const RunModel& run, const absl::Status& status, const char* what) {
@@ -239,7 +288,7 @@ void Worker::PushHalf(RunModel& run) {
     return client.AbortUpload(upload.upload_id);
   };
   if (!Make(run, {}, push) || Chance(random_, 0.4)) return;
-  if (!Make(run, {}, abort, {reason::kUploadNotFound})) return;
+  if (!Make(run, {}, abort)) return;
   std::erase_if(run.unfinished, [&](const Known& other) { return other.step == known.step; });
 }
 
@@ -248,61 +297,92 @@ void Worker::Keep(RunModel& run) {
   const std::string pin = fmt::format("pin-{}", Below(random_, 2));
   const std::string alias = fmt::format("alias/{}", Below(random_, 2));
   Change change{.id = any.id};
-  Call call;
-  std::vector<std::string> done_before;
-  switch (Below(random_, 5)) {
+  Question ask;
+  // The answer as text, when the checkpoint is as the call left it, whatever
+  // has become of it since.
+  const auto answered = [&](const absl::StatusOr<Checkpoint>& checkpoint,
+                            auto as_asked) -> absl::StatusOr<std::string> {
+    if (!checkpoint.ok()) return checkpoint.status();
+    const std::string text = ToProto(*checkpoint).ShortDebugString();
+    const bool right =
+        checkpoint->id == change.id && !checkpoint->removed_at && as_asked(*checkpoint);
+    if (!right) return absl::InternalError("answered with another state: " + text);
+    return text;
+  };
+  switch (Below(random_, 6)) {
     case 0:
       change.kind = Kind::kPin;
       change.name = pin;
-      call = [&](Client& client) { return client.Pin(run.name, change.id, pin).status(); };
+      ask = [&](Client& client) {
+        return answered(client.Pin(run.name, change.id, pin),
+                        [&](const Checkpoint& c) { return c.pins.contains(pin); });
+      };
       break;
     case 1:
       if (any.pins.empty()) return;
       change.kind = Kind::kUnpin;
       change.name = *any.pins.begin();
-      call = [&](Client& client) {
-        return client.Unpin(run.name, change.id, change.name).status();
+      ask = [&](Client& client) {
+        return answered(client.Unpin(run.name, change.id, change.name),
+                        [&](const Checkpoint& c) { return !c.pins.contains(change.name); });
       };
-      // Freed of the pin, retention may have taken it as well.
-      done_before = {reason::kPinNotFound, reason::kCheckpointRemoved};
       break;
     case 2:
       change.kind = Kind::kAlias;
       change.name = alias;
-      call = [&](Client& client) { return client.SetAlias(run.name, alias, change.id).status(); };
+      ask = [&](Client& client) {
+        return answered(client.SetAlias(run.name, alias, change.id),
+                        [&](const Checkpoint& c) { return c.aliases.contains(alias); });
+      };
       break;
     case 3:
       if (any.aliases.empty()) return;
       change.kind = Kind::kUnalias;
       change.name = *any.aliases.begin();
-      call = [&](Client& client) { return client.DeleteAlias(run.name, change.name); };
-      done_before = {reason::kAliasNotFound};
+      ask = [&](Client& client) -> absl::StatusOr<std::string> {
+        RETURN_IF_ERROR(client.DeleteAlias(run.name, change.name));
+        return "deleted";
+      };
       break;
+    case 4: {
+      // Based on the version in force: changed by nobody but its own first try.
+      const auto before = patient_->GetPolicy(run.name);
+      if (!before.ok()) return Fail(run, before.status(), "a look at the policy");
+      ask = [&run, version = before->policy.version](Client& client) {
+        return SetPolicy(client, run, version);
+      };
+      break;
+    }
     default:
       change.kind = Kind::kLoss;
       change.loss = Chance(random_, 0.2) ? std::numeric_limits<double>::quiet_NaN()
                                          : std::uniform_real_distribution<>(1, 9)(random_);
-      call = [&](Client& client) {
-        return client.AttachMetrics(run.name, change.id, {{"loss", change.loss}}).status();
+      ask = [&](Client& client) {
+        return answered(client.AttachMetrics(run.name, change.id, {{"loss", change.loss}}),
+                        [](const Checkpoint& c) { return c.metrics.contains("loss"); });
       };
-      done_before = {reason::kCheckpointRemoved};  // no longer the best
       break;
   }
   // What is not held any more goes soon; a prune says when it has.
-  if (Make(run, change, call, done_before) && change.kind != Kind::kPin) Prune(run);
+  if (MakeOnce(run, change, ask) && change.kind != Kind::kPin) Prune(run);
 }
 
 void Worker::Prune(RunModel& run) {
-  Make(run, {}, [&](Client& client) { return client.Prune(run.name).status(); });
+  MakeOnce(run, {}, [&](Client& client) -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(const PruneResult pruned, client.Prune(run.name));
+    return ToText(pruned);
+  });
 }
 
 void Worker::Delete(RunModel& run) {
   const Known& any = Any(run);
   if (any.id == run.kept.rbegin()->first || !any.pins.empty() || !any.aliases.empty()) return;
   const uint64_t id = any.id;
-  Make(run, {.kind = Kind::kDelete, .id = id},
-       [&](Client& client) { return client.DeleteCheckpoints(run.name, {id}).status(); },
-       {reason::kCheckpointRemoved});
+  MakeOnce(run, {.kind = Kind::kDelete, .id = id},
+           [&](Client& client) -> absl::StatusOr<std::string> {
+             ASSIGN_OR_RETURN(const DeleteResult deleted, client.DeleteCheckpoints(run.name, {id}));
+             return fmt::format("{} bytes of {}", deleted.freed_bytes, ToText(deleted.checkpoints));
+           });
 }
 
 void Worker::Fetch(RunModel& run) {

@@ -10,6 +10,7 @@
 
 #include <absl/base/thread_annotations.h>
 #include <absl/synchronization/mutex.h>
+#include <fmt/format.h>
 
 #include "tests/crash/checks.h"
 #include "tests/crash/contents.h"
@@ -48,7 +49,7 @@ class Gate {
 
 // What was done, to see that it was not nothing.
 struct Tally {
-  uint64_t calls = 0, commits = 0, unanswered = 0, ridden_out = 0;
+  uint64_t calls = 0, commits = 0, unanswered = 0, ridden_out = 0, repeated = 0;
 };
 
 // Makes random calls on its runs until the gate ends. Half of them ride
@@ -57,21 +58,24 @@ struct Tally {
 class Worker {
  public:
   Worker(uint64_t seed, House* house, Gate* gate, std::vector<RunModel*> runs)
-      : random_(seed), house_(*house), gate_(*gate), runs_(std::move(runs)) {}
+      : seed_(seed), random_(seed), house_(*house), gate_(*gate), runs_(std::move(runs)) {}
 
   void Run();
   const Tally& tally() const { return tally_; }
 
  private:
   using Call = std::function<absl::Status(Client&)>;
+  using Question = std::function<absl::StatusOr<std::string>(Client&)>;
 
   void Step();
   // Makes `call`; when it was acknowledged, `change` (which the call may have
-  // completed) is applied and true returned. `done_before`: the reasons that a
-  // second try may be refused for, after the first did it and its answer was
-  // lost.
-  bool Make(RunModel& run, const Change& change, const Call& call,
-            const std::vector<std::string>& done_before = {});
+  // completed) is applied and true returned.
+  bool Make(RunModel& run, const Change& change, const Call& call);
+  // The same for a call that is known by its request id: one that was left
+  // without an answer is made again, and has to be answered then; one that was
+  // answered is sometimes made again, and has to be told the same.
+  bool MakeOnce(RunModel& run, const Change& change, const Question& ask);
+  std::string NewId() { return fmt::format("{}-{}", seed_, ++ids_); }
 
   void OpenAttempt(RunModel& run);
   void PushNew(RunModel& run);
@@ -85,6 +89,7 @@ class Worker {
   const Known& Any(const RunModel& run);
   void Fail(const RunModel& run, const absl::Status& status, const char* what);
 
+  const uint64_t seed_;
   Random random_;
   House& house_;
   Gate& gate_;
@@ -93,6 +98,8 @@ class Worker {
   std::unique_ptr<Client> fragile_;  // a new one for each life of the daemon
   std::optional<uint64_t> life_;     // the kills before it
   Tally tally_;
+  uint64_t ids_ = 0;
+  std::optional<std::string> id_;  // of the calls now, if that is not to be a new one
 };
 
 }  // namespace ckpt::crash
