@@ -1,10 +1,8 @@
 #include "client/checkpointer.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <random>
 
 #include <absl/time/clock.h>
@@ -30,58 +28,6 @@ absl::StatusOr<std::string> LaunchId(const CheckpointerOptions& options) {
   return fmt::format("{:08x}{:08x}", random(), random());
 }
 
-// Copies every entry to its place. Long ones are cut so that all threads are
-// busy to the end.
-absl::Status CopyState(const State& state, Staging& staging, int threads) {
-  constexpr size_t kPiece = 16u << 20;
-  struct Piece {
-    const StateEntry* entry;
-    std::span<std::byte> into;
-    size_t offset;
-  };
-  std::vector<Piece> pieces;
-  for (size_t i = 0; i < state.entries().size(); ++i) {
-    const StateEntry& entry = state.entries()[i];
-    const std::span<std::byte> into = staging.entry(i);
-    if (entry.copy || into.size() <= kPiece) {
-      pieces.push_back({&entry, into, 0});
-      continue;
-    }
-    for (size_t offset = 0; offset < into.size(); offset += kPiece) {
-      pieces.push_back(
-          {&entry, into.subspan(offset, std::min(kPiece, into.size() - offset)), offset});
-    }
-  }
-  // A caller's copy function runs on the caller's thread only: it may use a
-  // device or an interpreter that belongs to that thread.
-  const auto plain = std::stable_partition(
-      pieces.begin(), pieces.end(), [](const Piece& piece) { return bool{piece.entry->copy}; });
-  std::atomic<size_t> next{static_cast<size_t>(plain - pieces.begin())};
-  const auto copy_plain = [&] {
-    for (size_t i = next++; i < pieces.size(); i = next++) {
-      const Piece& piece = pieces[i];
-      if (piece.into.empty()) continue;
-      const void* from =
-          piece.entry->data != nullptr ? piece.entry->data : piece.entry->owned.data();
-      std::memcpy(piece.into.data(), static_cast<const std::byte*>(from) + piece.offset,
-                  piece.into.size());
-    }
-  };
-  std::vector<std::thread> helpers;
-  if (pieces.end() - plain > 1) {
-    for (int i = 1; i < threads; ++i) helpers.emplace_back(copy_plain);
-  }
-  absl::Status first_error;
-  for (auto piece = pieces.begin(); piece != plain && first_error.ok(); ++piece) {
-    if (absl::Status status = CopyOut(*piece->entry, piece->into); !status.ok()) {
-      first_error = Annotate(status, fmt::format("copying entry {}", piece->entry->name));
-    }
-  }
-  copy_plain();
-  for (std::thread& helper : helpers) helper.join();
-  return first_error;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Checkpointer>> Checkpointer::Open(CheckpointerOptions options) {
@@ -105,6 +51,7 @@ Checkpointer::Checkpointer(CheckpointerOptions options, std::unique_ptr<Client> 
       attempt_(std::move(opened.attempt)),
       run_(std::move(opened.run)),
       run_created_(opened.run_created),
+      copier_(options_.copy_threads),
       thread_([this] { PushLoop(); }) {}
 
 Checkpointer::~Checkpointer() {
@@ -112,6 +59,7 @@ Checkpointer::~Checkpointer() {
   {
     absl::MutexLock lock(&mutex_);
     stop_ = true;
+    stop_reserving_ = true;
   }
   thread_.join();
 }
@@ -170,6 +118,54 @@ absl::Status Checkpointer::ReportLoad(const Resumed& resumed, const absl::Status
 
 // ---- Save ----------------------------------------------------------------------
 
+void Checkpointer::Reserve(uint64_t bytes) {
+  absl::MutexLock lock(&mutex_);
+  to_reserve_ = bytes;
+}
+
+void Checkpointer::ReserveStaging() {
+  std::unique_ptr<Staging> staging = TakeStaging();
+  const uint64_t bytes = std::exchange(to_reserve_, 0);
+  reserving_ = true;
+  stop_reserving_ = stop_;
+  mutex_.Unlock();
+  // Too little memory is the save's to report.
+  if (staging->Reserve(bytes).ok()) staging->FaultIn(stop_reserving_);
+  mutex_.Lock();
+  reserving_ = false;
+  idle_.push_back(std::move(staging));
+}
+
+absl::Status Checkpointer::CopyState(const State& state, Staging& staging) {
+  // A caller's copy function runs on the caller's thread only: it may use a
+  // device or an interpreter that belongs to that thread.
+  std::vector<size_t> by_caller;
+  std::vector<CopyPiece> pieces;
+  pieces.reserve(state.entries().size());
+  for (size_t i = 0; i < state.entries().size(); ++i) {
+    const StateEntry& entry = state.entries()[i];
+    const std::span<std::byte> into = staging.entry(i);
+    if (into.empty()) continue;
+    if (entry.copy) {
+      by_caller.push_back(i);
+    } else {
+      const void* from = entry.data != nullptr ? entry.data : entry.owned.data();
+      pieces.push_back({.from = from, .to = into.data(), .size = into.size()});
+    }
+  }
+  absl::Status first_error;
+  copier_.Copy(pieces, [&] {
+    for (const size_t i : by_caller) {
+      const StateEntry& entry = state.entries()[i];
+      if (absl::Status status = entry.copy(staging.entry(i)); !status.ok()) {
+        first_error = Annotate(status, fmt::format("copying entry {}", entry.name));
+        return;
+      }
+    }
+  });
+  return first_error;
+}
+
 std::unique_ptr<Staging> Checkpointer::TakeStaging() {
   if (idle_.empty()) return std::make_unique<Staging>();
   std::unique_ptr<Staging> staging = std::move(idle_.back());
@@ -198,11 +194,15 @@ absl::StatusOr<SaveOutcome> Checkpointer::Save(uint64_t step, const State& state
       return fenced_;
     }
     if (cancel_.requested()) return absl::CancelledError("pushes were cancelled");
+    to_reserve_ = 0;  // this save shows what is needed
+    stop_reserving_ = true;
+    const auto free = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !reserving_; };
+    mutex_.Await(absl::Condition(&free));
     staging = TakeStaging();
     ++staging_;
   }
   absl::Status staged = staging->Prepare(std::move(entries));
-  if (staged.ok()) staged = CopyState(state, *staging, options_.copy_threads);
+  if (staged.ok()) staged = CopyState(state, *staging);
 
   absl::MutexLock lock(&mutex_);
   --staging_;
@@ -225,10 +225,14 @@ void Checkpointer::PushLoop() {
     {
       absl::MutexLock lock(&mutex_);
       const auto has_work = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-        return stop_ || !jobs_.empty();
+        return stop_ || !jobs_.empty() || to_reserve_ > 0;
       };
       mutex_.Await(absl::Condition(&has_work));
-      if (jobs_.empty()) return;
+      if (jobs_.empty() && stop_) return;
+      if (jobs_.empty()) {
+        ReserveStaging();
+        continue;
+      }
       job = std::move(jobs_.front());
       jobs_.pop_front();
       pushing_ = true;

@@ -8,6 +8,7 @@
 //   RETURN_IF_ERROR(checkpointer->Flush());
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "client/copier.h"
 #include "client/download.h"
 #include "client/staging.h"
 #include "client/state.h"
@@ -112,6 +114,12 @@ class Checkpointer {
   absl::Status ReportLoad(const Resumed& resumed, const absl::Status& status,
                           bool checkpoint_at_fault = false);
 
+  // Makes a staging buffer for `bytes` ready in the background, so that the
+  // first Save need not wait for the kernel to give the memory. A Save that
+  // comes first takes what is ready. A size that proves wrong costs nothing but
+  // memory or time.
+  void Reserve(uint64_t bytes);
+
   // Copies `state` and returns; the push follows in the background. An error
   // of Save itself (a bad state, no memory) is returned; so is, once, an error
   // of an earlier push that nobody has heard of yet: the save is staged all
@@ -152,6 +160,9 @@ class Checkpointer {
     return jobs_.size() + (pushing_ ? 1 : 0) + staging_;
   }
   std::unique_ptr<Staging> TakeStaging() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Gives the mutex back while it works.
+  void ReserveStaging() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CopyState(const State& state, Staging& staging);
   absl::Status TakeUnreported() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status FlushUntil(absl::Time deadline);
   void PushLoop();
@@ -164,12 +175,16 @@ class Checkpointer {
   const Run run_;
   const bool run_created_;
   Cancel cancel_;
+  Copier copier_;
 
   mutable absl::Mutex mutex_;
   std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<Staging>> idle_ ABSL_GUARDED_BY(mutex_);
   bool pushing_ ABSL_GUARDED_BY(mutex_) = false;
-  size_t staging_ ABSL_GUARDED_BY(mutex_) = 0;  // saves that are copying now
+  size_t staging_ ABSL_GUARDED_BY(mutex_) = 0;       // saves that are copying now
+  uint64_t to_reserve_ ABSL_GUARDED_BY(mutex_) = 0;  // bytes; 0: nothing asked for
+  bool reserving_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> stop_reserving_{false};
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status unreported_ ABSL_GUARDED_BY(mutex_);
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);

@@ -15,22 +15,22 @@ namespace ckpt {
 
 namespace {
 constexpr size_t kHugePage = 2u << 20;
-}
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // newer than some C libraries
+#endif
+}  // namespace
 
-Staging::~Staging() { Release(); }
-
-void Staging::Release() {
+Staging::~Staging() {
   if (memory_ != nullptr) ::munmap(memory_, capacity_);
-  memory_ = nullptr;
-  capacity_ = 0;
 }
 
 absl::Status Staging::Reserve(size_t size) {
   if (size <= capacity_) return absl::OkStatus();
-  Release();
   const size_t rounded = (size + kHugePage - 1) / kHugePage * kHugePage;
-  void* memory =
-      ::mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  // Growing keeps the pages that are there.
+  void* memory = memory_ == nullptr ? ::mmap(nullptr, rounded, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                                    : ::mremap(memory_, capacity_, rounded, MREMAP_MAYMOVE);
   if (memory == MAP_FAILED) {
     return MakeError(absl::StatusCode::kResourceExhausted, reason::kNoSpace,
                      fmt::format("no memory for a staging buffer of {} bytes", size));
@@ -39,6 +39,16 @@ absl::Status Staging::Reserve(size_t size) {
   memory_ = static_cast<std::byte*>(memory);
   capacity_ = rounded;
   return absl::OkStatus();
+}
+
+void Staging::FaultIn(const std::atomic<bool>& stop) {
+  // In steps, since each may take its time and `stop` should be heard soon.
+  constexpr size_t kStep = 2 * kHugePage;
+  for (; faulted_in_ < capacity_ && !stop; faulted_in_ += kStep) {
+    const size_t step = std::min(kStep, capacity_ - faulted_in_);
+    // A kernel before 5.14 does not know it: the first save pays then.
+    if (::madvise(memory_ + faulted_in_, step, MADV_POPULATE_WRITE) != 0) return;
+  }
 }
 
 absl::Status Staging::Prepare(std::vector<Entry> entries) {

@@ -106,6 +106,7 @@ class OptimizerImpl : public Object {
   absl::Status Capture(const std::string& name, State& state, json& object) const override {
     return CaptureOptimizer(name, optimizer_, state, object);
   }
+  uint64_t BytesToCome() const override { return OptimizerBytesToCome(optimizer_); }
   void Plan(const std::string& name, const Snapshot& snapshot, LoadPlan& plan,
             Problems& problems) const override {
     if (snapshot.Object(name) == nullptr) {

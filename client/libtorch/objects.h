@@ -26,6 +26,9 @@ class Object {
   // Adds the object's entries to `state` and describes it in `object`.
   virtual absl::Status Capture(const std::string& name, State& state,
                                nlohmann::json& object) const = 0;
+  // What a later capture will hold more than one of now, in bytes, as far as it
+  // is known: the state that an optimizer makes at its first step.
+  virtual uint64_t BytesToCome() const { return 0; }
   // Compares it with the checkpoint and plans the load of what fits. Changes
   // nothing. `snapshot` names the object, or has entries of its name.
   virtual void Plan(const std::string& name, const Snapshot& snapshot, LoadPlan& plan,

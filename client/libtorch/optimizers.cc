@@ -1,174 +1,21 @@
 #include "client/libtorch/optimizers.h"
 
 #include <cstring>
-#include <deque>
 #include <map>
 #include <memory>
 #include <set>
 #include <utility>
 
-#include <torch/optim.h>
+#include <torch/optim/sgd.h>
+
+#include "client/libtorch/optimizer_parts.h"
 
 namespace ckpt::libtorch {
 namespace {
 
 using nlohmann::json;
 using torch::optim::Optimizer;
-using torch::optim::OptimizerOptions;
 using torch::optim::OptimizerParamState;
-namespace optim = torch::optim;
-
-// ---- What each optimizer is made of ---------------------------------------
-
-enum class Shape {
-  kParameter,  // the parameter's shape and dtype
-  kFlat,       // one dimension, as long as all parameters together
-  kAny,
-};
-
-// The values of one parameter's state, by reference. Numbers travel as
-// scalar tensors.
-struct StateParts {
-  struct Tensor {
-    std::string key;
-    torch::Tensor* tensor;
-    Shape shape = Shape::kParameter;
-    bool required = true;  // else undefined when the option that wants it is off
-  };
-  struct List {
-    std::string key;  // elements are key.0, key.1, ...
-    std::deque<torch::Tensor>* tensors;
-    Shape shape;
-  };
-  std::vector<std::pair<std::string, int64_t*>> counters;
-  std::vector<std::pair<std::string, double*>> numbers;
-  std::vector<Tensor> tensors;
-  std::vector<List> lists;
-};
-
-std::vector<Field> OptionFields(optim::SGDOptions& o) {
-  return {{"lr", &o.lr()},
-          {"momentum", &o.momentum()},
-          {"dampening", &o.dampening()},
-          {"weight_decay", &o.weight_decay()},
-          {"nesterov", &o.nesterov()}};
-}
-StateParts Parts(optim::SGDParamState& s) {
-  return {.counters = {},
-          .numbers = {},
-          .tensors = {{"momentum_buffer", &s.momentum_buffer()}},
-          .lists = {}};
-}
-
-template <class AdamLikeOptions>
-std::vector<Field> AdamOptionFields(AdamLikeOptions& o) {
-  return {{"lr", &o.lr()},
-          {"betas", &o.betas()},
-          {"eps", &o.eps()},
-          {"weight_decay", &o.weight_decay()},
-          {"amsgrad", &o.amsgrad()}};
-}
-template <class AdamLikeState>
-StateParts AdamParts(AdamLikeState& s) {
-  return {.counters = {{"step", &s.step()}},
-          .numbers = {},
-          .tensors = {{"exp_avg", &s.exp_avg()},
-                      {"exp_avg_sq", &s.exp_avg_sq()},
-                      {"max_exp_avg_sq", &s.max_exp_avg_sq(), Shape::kParameter, false}},
-          .lists = {}};
-}
-std::vector<Field> OptionFields(optim::AdamOptions& o) { return AdamOptionFields(o); }
-StateParts Parts(optim::AdamParamState& s) { return AdamParts(s); }
-std::vector<Field> OptionFields(optim::AdamWOptions& o) { return AdamOptionFields(o); }
-StateParts Parts(optim::AdamWParamState& s) { return AdamParts(s); }
-
-std::vector<Field> OptionFields(optim::AdagradOptions& o) {
-  return {{"lr", &o.lr()},
-          {"lr_decay", &o.lr_decay()},
-          {"weight_decay", &o.weight_decay()},
-          {"initial_accumulator_value", &o.initial_accumulator_value()},
-          {"eps", &o.eps()}};
-}
-StateParts Parts(optim::AdagradParamState& s) {
-  return {.counters = {{"step", &s.step()}},
-          .numbers = {},
-          .tensors = {{"sum", &s.sum()}},
-          .lists = {}};
-}
-
-std::vector<Field> OptionFields(optim::RMSpropOptions& o) {
-  return {{"lr", &o.lr()},
-          {"alpha", &o.alpha()},
-          {"eps", &o.eps()},
-          {"weight_decay", &o.weight_decay()},
-          {"momentum", &o.momentum()},
-          {"centered", &o.centered()}};
-}
-StateParts Parts(optim::RMSpropParamState& s) {
-  return {.counters = {{"step", &s.step()}},
-          .numbers = {},
-          .tensors = {{"square_avg", &s.square_avg()},
-                      {"momentum_buffer", &s.momentum_buffer(), Shape::kParameter, false},
-                      {"grad_avg", &s.grad_avg(), Shape::kParameter, false}},
-          .lists = {}};
-}
-
-std::vector<Field> OptionFields(optim::LBFGSOptions& o) {
-  return {{"lr", &o.lr()},
-          {"max_iter", &o.max_iter()},
-          {"max_eval", &o.max_eval()},
-          {"tolerance_grad", &o.tolerance_grad()},
-          {"tolerance_change", &o.tolerance_change()},
-          {"history_size", &o.history_size()},
-          {"line_search_fn", &o.line_search_fn()}};
-}
-// `al` is left out: every step computes it anew.
-StateParts Parts(optim::LBFGSParamState& s) {
-  return {.counters = {{"func_evals", &s.func_evals()}, {"n_iter", &s.n_iter()}},
-          .numbers = {{"t", &s.t()}, {"prev_loss", &s.prev_loss()}},
-          .tensors = {{"d", &s.d(), Shape::kFlat, false},
-                      {"H_diag", &s.H_diag(), Shape::kAny, false},
-                      {"prev_flat_grad", &s.prev_flat_grad(), Shape::kFlat, false}},
-          .lists = {{"old_dirs", &s.old_dirs(), Shape::kFlat},
-                    {"old_stps", &s.old_stps(), Shape::kFlat},
-                    {"ro", &s.ro(), Shape::kAny}}};
-}
-
-struct Kind {
-  const char* type;
-  bool (*is)(const Optimizer&);
-  std::vector<Field> (*options)(OptimizerOptions&);
-  std::unique_ptr<OptimizerParamState> (*new_state)();
-  StateParts (*parts)(OptimizerParamState&);
-};
-
-template <class O, class Options, class ParamState>
-Kind KindOf(const char* type) {
-  return {type, [](const Optimizer& o) { return dynamic_cast<const O*>(&o) != nullptr; },
-          [](OptimizerOptions& o) { return OptionFields(static_cast<Options&>(o)); },
-          []() -> std::unique_ptr<OptimizerParamState> { return std::make_unique<ParamState>(); },
-          [](OptimizerParamState& s) { return Parts(static_cast<ParamState&>(s)); }};
-}
-
-const Kind* FindKind(const Optimizer& optimizer) {
-  static const std::vector<Kind> kKinds = {
-      KindOf<optim::SGD, optim::SGDOptions, optim::SGDParamState>("SGD"),
-      KindOf<optim::Adam, optim::AdamOptions, optim::AdamParamState>("Adam"),
-      KindOf<optim::AdamW, optim::AdamWOptions, optim::AdamWParamState>("AdamW"),
-      KindOf<optim::Adagrad, optim::AdagradOptions, optim::AdagradParamState>("Adagrad"),
-      KindOf<optim::RMSprop, optim::RMSpropOptions, optim::RMSpropParamState>("RMSprop"),
-      KindOf<optim::LBFGS, optim::LBFGSOptions, optim::LBFGSParamState>("LBFGS"),
-  };
-  for (const Kind& kind : kKinds) {
-    if (kind.is(optimizer)) return &kind;
-  }
-  return nullptr;
-}
-
-// LibTorch keys a parameter's state by the address of its implementation.
-std::string StateKey(const torch::Tensor& parameter) {
-  return c10::guts::to_string(parameter.unsafeGetTensorImpl());
-}
 
 // ---- Load: one parameter ----------------------------------------------------
 
@@ -185,7 +32,7 @@ class StateLoader {
         problems_(problems) {}
 
   // Nothing, and `problems` says why, when the entries do not fit.
-  std::shared_ptr<OptimizerParamState> Load(const Kind& kind, LoadPlan& plan) {
+  std::shared_ptr<OptimizerParamState> Load(const OptimizerKind& kind, LoadPlan& plan) {
     std::shared_ptr<OptimizerParamState> state = kind.new_state();
     for (const std::string& key : snapshot_.KeysUnder(prefix_)) unclaimed_.insert(key);
     StateParts parts = kind.parts(*state);
@@ -239,7 +86,7 @@ class StateLoader {
     numbers_.push_back(std::move(destination));
   }
 
-  void Tensor(const std::string& key, Shape shape, torch::Tensor* into) {
+  void Tensor(const std::string& key, PartShape shape, torch::Tensor* into) {
     const Entry* entry = Claim(key);
     if (entry == nullptr) return;
     const DType dtype = DTypeOf(parameter_.scalar_type());
@@ -247,13 +94,13 @@ class StateLoader {
       return Refuse(key, "dtype", TorchDTypeName(entry->dtype), TorchDTypeName(dtype));
     }
     std::vector<int64_t> wanted = entry->shape;
-    if (shape == Shape::kParameter) wanted = parameter_.sizes().vec();
-    if (shape == Shape::kFlat) wanted = {all_elements_};
+    if (shape == PartShape::kParameter) wanted = parameter_.sizes().vec();
+    if (shape == PartShape::kFlat) wanted = {all_elements_};
     if (entry->shape != wanted) {
       return Refuse(key, "size", TorchSize(entry->shape), TorchSize(wanted));
     }
     // In the parameter's memory layout, as the optimizer itself would make it.
-    *into = shape == Shape::kParameter
+    *into = shape == PartShape::kParameter
                 ? torch::empty_like(parameter_.detach(), torch::MemoryFormat::Preserve)
                 : torch::empty(wanted, parameter_.options().requires_grad(false));
     tensors_.emplace_back(entry, *into);
@@ -275,7 +122,7 @@ class StateLoader {
 // ---- Capture ------------------------------------------------------------------
 
 absl::StatusOr<std::string> OptimizerType(const Optimizer& optimizer) {
-  const Kind* kind = FindKind(optimizer);
+  const OptimizerKind* kind = FindKind(optimizer);
   if (kind == nullptr) {
     return absl::UnimplementedError(
         "This optimizer is none that can be saved (SGD, Adam, AdamW, Adagrad, RMSprop, LBFGS); add "
@@ -287,7 +134,7 @@ absl::StatusOr<std::string> OptimizerType(const Optimizer& optimizer) {
 absl::Status CaptureOptimizer(const std::string& name, Optimizer& optimizer, State& state,
                               json& object) {
   ASSIGN_OR_RETURN(const std::string type, OptimizerType(optimizer));
-  const Kind& kind = *FindKind(optimizer);
+  const OptimizerKind& kind = *FindKind(optimizer);
   object = {{"kind", "optimizer"}, {"type", type}, {"param_groups", json::array()}};
   object["state_keys"] = json::object();
 
@@ -336,11 +183,29 @@ absl::Status CaptureOptimizer(const std::string& name, Optimizer& optimizer, Sta
   return absl::OkStatus();
 }
 
+uint64_t OptimizerBytesToCome(Optimizer& optimizer) {
+  const OptimizerKind* kind = FindKind(optimizer);
+  if (kind == nullptr) return 0;
+  const std::unique_ptr<OptimizerParamState> state = kind->new_state();
+  uint64_t tensors = 0;  // that each parameter gets
+  for (const auto& part : kind->parts(*state).tensors) tensors += part.required ? 1 : 0;
+  uint64_t bytes = 0;
+  for (auto& group : optimizer.param_groups()) {
+    const auto* sgd = dynamic_cast<const torch::optim::SGDOptions*>(&group.options());
+    if (sgd != nullptr && sgd->momentum() == 0) continue;  // nothing to remember
+    for (const torch::Tensor& parameter : group.params()) {
+      const bool stepped = optimizer.state().count(StateKey(parameter)) > 0;
+      if (!stepped && parameter.requires_grad()) bytes += tensors * parameter.nbytes();
+    }
+  }
+  return bytes;
+}
+
 // ---- Load ---------------------------------------------------------------------
 
 void PlanOptimizer(const std::string& name, Optimizer& optimizer, const Snapshot& snapshot,
                    LoadPlan& plan, Problems& problems) {
-  const Kind* kind = FindKind(optimizer);
+  const OptimizerKind* kind = FindKind(optimizer);
   const json& object = *snapshot.Object(name);
   const std::string type = object.value("type", "");
   if (type != kind->type) {

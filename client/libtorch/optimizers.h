@@ -20,6 +20,10 @@ absl::StatusOr<std::string> OptimizerType(const torch::optim::Optimizer& optimiz
 absl::Status CaptureOptimizer(const std::string& name, torch::optim::Optimizer& optimizer,
                               State& state, nlohmann::json& object);
 
+// The bytes of the state that `optimizer` will make at its first step for
+// parameters that have none yet; 0 where that depends on the steps (LBFGS).
+uint64_t OptimizerBytesToCome(torch::optim::Optimizer& optimizer);
+
 // Compares, and plans the load: state goes into new tensors that replace the
 // optimizer's only once everything has been fetched. With `problems` left
 // empty the plan is complete; else it holds what fits (state of a parameter

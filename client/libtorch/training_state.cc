@@ -76,6 +76,15 @@ absl::StatusOr<State> TrainingState::Capture() const {
   });
 }
 
+absl::StatusOr<uint64_t> TrainingState::ExpectedBytes() const {
+  ASSIGN_OR_RETURN(const State state, Capture());
+  ASSIGN_OR_RETURN(const std::vector<Entry> entries, ManifestEntries(state));
+  uint64_t bytes = 0;
+  for (const Entry& entry : entries) bytes += entry.length;
+  for (const auto& [name, object] : objects_) bytes += object->BytesToCome();
+  return bytes;
+}
+
 absl::StatusOr<SaveOutcome> TrainingState::Save(Checkpointer& checkpointer, uint64_t step,
                                                 const SaveOptions& options) const {
   ASSIGN_OR_RETURN(const State state, Capture());
@@ -143,7 +152,14 @@ absl::StatusOr<ResumeResult> TrainingState::Resume(Checkpointer& checkpointer,
   result.outcome = resumed.answer.outcome;
   result.explanation = resumed.answer.explanation;
   result.checkpoint = resumed.checkpoint;
-  if (!resumed.checkpoint) return result;
+  // A state that cannot be measured is the save's to report.
+  const auto prepare = [&] {
+    if (const auto bytes = ExpectedBytes(); bytes.ok()) checkpointer.Reserve(*bytes);
+  };
+  if (!resumed.checkpoint) {
+    prepare();
+    return result;
+  }
 
   Client& client = checkpointer.client();
   absl::StatusOr<LoadSummary> loaded =
@@ -160,6 +176,7 @@ absl::StatusOr<ResumeResult> TrainingState::Resume(Checkpointer& checkpointer,
   RETURN_IF_ERROR(loaded.status());
   RETURN_IF_ERROR(reported);
   result.summary = *std::move(loaded);
+  prepare();
   return result;
 }
 

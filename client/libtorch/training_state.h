@@ -110,7 +110,12 @@ class TrainingState {
     return Save(checkpointer, step, SaveOptions{.metrics = std::move(metrics)});
   }
 
-  // Asks where to go on, loads it, and tells the daemon how that went.
+  // How long a checkpoint of it will be, about: what Capture has now and the
+  // optimizers' state that their first step will make.
+  absl::StatusOr<uint64_t> ExpectedBytes() const;
+
+  // Asks where to go on, loads it, tells the daemon how that went, and has the
+  // checkpointer make memory ready for the first save.
   // FAILED_PRECONDITION: it does not fit; one text lists everything, and
   // nothing was fetched or changed. Others as Checkpointer::Resume and Load.
   absl::StatusOr<ResumeResult> Resume(Checkpointer& checkpointer,

@@ -237,6 +237,28 @@ TEST_F(CheckpointerTest, ABadStateIsRefusedAndNothingIsSaved) {
   EXPECT_THAT(daemon_.committed_steps(), ElementsAre(2u));
 }
 
+TEST_F(CheckpointerTest, AReserveOfAnySizeLeavesSavesAsTheyWere) {
+  // Ready long before, just begun, too small, in vain, impossible.
+  for (const uint64_t bytes : {uint64_t{0}, uint64_t{1}, uint64_t{64} << 20, uint64_t{1} << 60}) {
+    for (const bool wait : {false, true}) {
+      const auto checkpointer = Open();
+      checkpointer->Reserve(bytes);
+      if (wait) absl::SleepFor(absl::Milliseconds(20));
+      for (const uint64_t step : {1, 2}) {
+        ASSERT_TRUE(checkpointer->Save(step, OneTensor(1.5)).ok()) << bytes;
+        ASSERT_TRUE(checkpointer->Flush().ok()) << bytes;
+        EXPECT_EQ(results_.back().step, step);
+        checkpointer->Reserve(bytes);
+      }
+    }
+  }
+}
+
+TEST_F(CheckpointerTest, DestructionDoesNotWaitForAReserve) {
+  Open()->Reserve(uint64_t{4} << 30);
+  EXPECT_TRUE(results_.empty());
+}
+
 TEST_F(CheckpointerTest, LargeStatesAreCopiedWhole) {
   const auto checkpointer = Open();
   std::vector<uint64_t> numbers((40 << 20) / sizeof(uint64_t));

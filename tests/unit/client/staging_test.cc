@@ -63,6 +63,45 @@ TEST(Staging, MemoryIsPageAligned) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(staging.bytes().data()) % 4096, 0u);
 }
 
+TEST(Staging, ReservedMemoryIsWhatASaveUses) {
+  Staging staging;
+  ASSERT_TRUE(staging.Reserve(20 << 20).ok());
+  const std::atomic<bool> go_on{false};
+  staging.FaultIn(go_on);
+  ASSERT_TRUE(staging.Prepare({Bytes("a", 9 << 20)}).ok());
+  const std::byte* reserved = staging.bytes().data();
+  ASSERT_TRUE(staging.Prepare({Bytes("a", 20 << 20)}).ok());
+  EXPECT_EQ(staging.bytes().data(), reserved);
+}
+
+TEST(Staging, ToldToStopItFaultsNothingIn) {
+  Staging staging;
+  ASSERT_TRUE(staging.Reserve(20 << 20).ok());
+  const std::atomic<bool> stop{true};
+  staging.FaultIn(stop);
+  ASSERT_TRUE(staging.Prepare({Bytes("a", 20 << 20)}).ok());
+  Fill(staging, 1);
+  EXPECT_EQ(staging.bytes().back(), std::byte{1});
+}
+
+TEST(Staging, AReserveThatCannotBeSaysSo) {
+  Staging staging;
+  EXPECT_EQ(staging.Reserve(size_t{1} << 60).code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(staging.Prepare({Bytes("a", 5)}).ok());
+}
+
+TEST(Staging, GrownMemoryHoldsTheLargerSave) {
+  Staging grown, fresh;
+  const std::vector<Entry> entries = {Bytes("a", 3), Bytes("b", 30 << 20), Bytes("c", 5)};
+  ASSERT_TRUE(grown.Prepare({Bytes("x", 3 << 20)}).ok());
+  Fill(grown, 0xAB);
+  ASSERT_TRUE(grown.Prepare(entries).ok());
+  Fill(grown, 1);
+  ASSERT_TRUE(fresh.Prepare(entries).ok());
+  Fill(fresh, 1);
+  EXPECT_EQ(grown.Hash(), fresh.Hash());
+}
+
 TEST(Staging, AnEmptyStateIsAnEmptyManifest) {
   Staging staging;
   ASSERT_TRUE(staging.Prepare({}).ok());

@@ -118,6 +118,36 @@ INSTANTIATE_TEST_SUITE_P(All, OptimizerTest, testing::ValuesIn(kCases),
 
 // ---- What does not fit --------------------------------------------------------
 
+uint64_t TensorBytesIn(const TrainingState& state) {
+  uint64_t bytes = 0;
+  const auto captured = state.Capture();
+  EXPECT_TRUE(captured.ok()) << captured.status();
+  for (const StateEntry& entry : captured->entries()) {
+    if (entry.data != nullptr) bytes += entry.length;
+  }
+  return bytes;
+}
+
+TEST_P(OptimizerTest, TheStateToComeIsForetold) {
+  auto model = Model();
+  const auto optimizer = GetParam().make(model);
+  TrainingState state;
+  state.Add("model", *model);
+  state.Add("optimizer", *optimizer);
+  const uint64_t to_come = OptimizerBytesToCome(*optimizer);
+  const uint64_t before = TensorBytesIn(state);
+  EXPECT_GE(*state.ExpectedBytes(), before + to_come);
+  Step(model, *optimizer);
+  EXPECT_EQ(OptimizerBytesToCome(*optimizer), 0u);
+  const uint64_t grown = TensorBytesIn(state) - before;
+  // What an option adds beside (amsgrad, centered) and LBFGS's history are not.
+  EXPECT_LE(to_come, grown);
+  const std::string name = GetParam().name;
+  if (name == "Sgd" || name == "SgdMomentum" || name == "Adam" || name == "Adagrad") {
+    EXPECT_EQ(to_come, grown);
+  }
+}
+
 // Saves a model with AdamW that was stepped once.
 MemoryCheckpoint Saved() {
   torch::manual_seed(1);
