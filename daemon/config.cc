@@ -264,6 +264,11 @@ Config LoadConfig(int argc, const char* const* argv) {
                  "Refuse uploads that would leave less of the disk free than this")
       ->transform(Size())
       ->default_str("64MiB");
+  app.add_option("--io", config.io,
+                 "How packs are written: auto (io_uring where the kernel allows it) or plain (by "
+                 "threads)")
+      ->check(OneOf({"auto", "plain"}))
+      ->capture_default_str();
   app.add_option("--drain-timeout", texts.drain_timeout,
                  "How long running calls may go on after SIGTERM")
       ->capture_default_str();

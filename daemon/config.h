@@ -18,6 +18,7 @@ struct Config {
   std::vector<std::string> listen;  // host:port or unix:PATH
   std::string log_level = "info";
   uint64_t keep_free_bytes = 64ull << 20;
+  std::string io = "auto";  // or "plain"
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration ticket_ttl = absl::Minutes(10);
   absl::Duration prune_interval = absl::Seconds(30);

@@ -75,7 +75,8 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
-  std::unique_ptr<ckptd::os::FileSystem> fs = ckptd::os::NewRealFileSystem();
+  std::unique_ptr<ckptd::os::FileSystem> fs = ckptd::os::NewRealFileSystem(
+      config.io == "plain" ? ckptd::os::WriteMode::kPlain : ckptd::os::WriteMode::kAuto);
   ckptd::os::RealClock clock;
   ckptd::StoreOptions options;
   options.data_dir = config.data_dir;

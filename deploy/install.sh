@@ -18,7 +18,7 @@ set -euo pipefail
 daemon_packages=(
   libgrpc++1.51 libprotobuf32 libabsl20220623 libssl3 # the wire
   libsqlite3-0                                        # the catalog
-  libfmt9 libspdlog1.10 libsystemd0 zlib1g libzstd1
+  libfmt9 libspdlog1.10 libsystemd0 liburing2 zlib1g libzstd1
 )
 # LibTorch asks for any BLAS, and apt would choose the reference one: a step of the
 # tiny model takes four times as long with it as with OpenBLAS.
@@ -28,7 +28,8 @@ core_packages=(
   g++ cmake ninja-build ccache pkg-config git
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libabsl-dev libssl-dev libsqlite3-dev librust-blake3-dev
-  libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libsystemd-dev zlib1g-dev libzstd-dev
+  libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libsystemd-dev
+  liburing-dev zlib1g-dev libzstd-dev
 )
 build_packages=("${core_packages[@]}" libtorch1.13 libopenblas0 libtorch-dev)
 test_packages=(libgtest-dev libgmock-dev python3 python3-torch python3-numpy)

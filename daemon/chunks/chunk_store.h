@@ -47,9 +47,13 @@ class PackWriter {
 
   virtual PackId id() const = 0;
 
-  // Writes one chunk given in parts, whose digest the caller has checked.
-  // After any failure the writer is dead: every later call fails alike, and
-  // nothing of the pack may be used (DESIGN.md, decision 4).
+  // Takes one chunk given in parts and begins to write it: returns before it is
+  // on the disk, once the parts are no longer needed. Waits while as much is
+  // being written as there is memory for.
+  // INVALID_ARGUMENT/DIGEST_MISMATCH where the bytes are not those of the
+  // digest: nothing is written, and the writer goes on. After any other failure,
+  // also of a write that an earlier call began, the writer is dead: every later
+  // call fails alike, and nothing of the pack may be used (DESIGN.md, decision 4).
   virtual absl::StatusOr<ChunkLocation> Append(
       const ckpt::Digest& digest, std::span<const std::span<const std::byte>> parts) = 0;
 
@@ -57,11 +61,14 @@ class PackWriter {
   // (a serialized ckpt.v1 message), so that the catalog can be rebuilt.
   virtual absl::Status AppendNote(std::string_view note) = 0;
 
-  // fdatasync of the pack and fsync of its directory. Idempotent.
+  // Waits for what is being written; then fdatasync of the pack and fsync of
+  // its directory. Idempotent.
   virtual absl::Status MakeDurable() = 0;
 
-  // Bytes on disk so far.
+  // Bytes of the pack so far.
   virtual uint64_t size() const = 0;
+  // Bytes that the pack has taken from the disk for records to come.
+  virtual uint64_t spare() const = 0;
 };
 
 struct RecoveredPack {
@@ -80,8 +87,12 @@ class ChunkStore {
  public:
   virtual ~ChunkStore() = default;
 
-  // A new, empty pack. `id` must never have been used before.
-  virtual absl::StatusOr<std::unique_ptr<PackWriter>> NewPack(PackId id) = 0;
+  // A new, empty pack. `id` must never have been used before. Room for
+  // `expected_bytes` of records is taken from the disk ahead of them where the
+  // file system can; 0: not known.
+  virtual absl::StatusOr<std::unique_ptr<PackWriter>> NewPack(PackId id,
+                                                              uint64_t expected_bytes) = 0;
+  absl::StatusOr<std::unique_ptr<PackWriter>> NewPack(PackId id) { return NewPack(id, 0); }
 
   // Reads a chunk's bytes into `out` (`location.length` bytes). With `verify`
   // their digest is compared as well; the record's header always is.

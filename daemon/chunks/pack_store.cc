@@ -14,7 +14,6 @@
 namespace ckptd {
 namespace {
 
-constexpr size_t kWriteBuffers = 16;  // 64 MiB
 constexpr size_t kOpenPacks = 256;
 
 class PackStore final : public ChunkStore {
@@ -24,8 +23,9 @@ class PackStore final : public ChunkStore {
         buffers_(kWriteBuffers, kWriteBufferBytes),
         reader_(packs_.get(), kOpenPacks) {}
 
-  absl::StatusOr<std::unique_ptr<PackWriter>> NewPack(PackId id) override {
-    return FilePackWriter::Create(packs_.get(), &buffers_, id);
+  absl::StatusOr<std::unique_ptr<PackWriter>> NewPack(PackId id,
+                                                      uint64_t expected_bytes) override {
+    return FilePackWriter::Create(packs_.get(), &buffers_, id, expected_bytes);
   }
 
   absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,

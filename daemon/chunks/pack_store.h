@@ -10,6 +10,10 @@
 
 namespace ckptd {
 
+// Writes under way at a time, of all packs together; each has a buffer for one
+// record of the largest chunk: 64 MiB in all.
+inline constexpr size_t kWriteBuffers = 16;
+
 // `fs` must outlive the store, and the store its writers. The directory must
 // have been claimed (ClaimDataDir, daemon/chunks/layout.h). Creates `packs`
 // where it is missing; files there that are no packs are left alone and said

@@ -1,4 +1,9 @@
 // Writes one pack with direct I/O (layout.h). Internal to daemon/chunks.
+//
+// A record is laid out in a buffer of the pool, which belongs to the write
+// until that is done. So the pool bounds what is on its way to the disk: where
+// the disk is slower than the senders, Append waits for a buffer, the stream
+// that called it reads no further, and gRPC's flow control holds the client.
 #pragma once
 
 #include <memory>
@@ -23,7 +28,10 @@ class FilePackWriter final : public PackWriter {
   // Creates the pack and writes its header; nothing is synced. Where that
   // fails no file remains. `packs` and `buffers` must outlive the writer.
   static absl::StatusOr<std::unique_ptr<FilePackWriter>> Create(PackDirectory* packs,
-                                                                BufferPool* buffers, PackId id);
+                                                                BufferPool* buffers, PackId id,
+                                                                uint64_t expected_bytes);
+  // Waits for the writes under way.
+  ~FilePackWriter() override;
 
   PackId id() const override { return id_; }
   absl::StatusOr<ChunkLocation> Append(const ckpt::Digest& digest,
@@ -31,28 +39,46 @@ class FilePackWriter final : public PackWriter {
   absl::Status AppendNote(std::string_view note) override;
   absl::Status MakeDurable() override;
   uint64_t size() const override;
+  uint64_t spare() const override;
 
  private:
-  FilePackWriter(PackDirectory* packs, BufferPool* buffers, PackId id,
+  FilePackWriter(PackDirectory* packs, BufferPool* buffers, PackId id, uint64_t expected_bytes,
                  std::unique_ptr<os::File> file)
-      : packs_(packs), buffers_(buffers), id_(id), file_(std::move(file)) {}
+      : packs_(packs),
+        buffers_(buffers),
+        id_(id),
+        file_(std::move(file)),
+        expected_size_(kPackHeaderBytes + expected_bytes) {}
 
-  // Reserves room for a record; several threads then write theirs at once.
+  // Takes the next step of room on the disk.
+  absl::Status Allocate() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The place of a record; several threads then write theirs at once.
   absl::StatusOr<ChunkLocation> Reserve(uint32_t length) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status WriteRecord(const RecordHeader& header,
-                           std::span<const std::span<const std::byte>> parts);
+  // Begins to write the buffer's first `filled` bytes, with zeros up to the end
+  // of the block, at `offset`. Fails only where the writer is dead.
+  absl::Status StartWrite(BufferPool::Buffer buffer, size_t filled, uint64_t offset)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void WriteDone(const absl::Status& status, uint64_t offset, uint64_t length)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // OK, or what the writer died of.
+  absl::Status status() const ABSL_LOCKS_EXCLUDED(mutex_);
   // The first failure ends the writer; returns it, now and ever after.
   absl::Status Die(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status DieLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   PackDirectory* const packs_;
   BufferPool* const buffers_;
   const PackId id_;
   const std::unique_ptr<os::File> file_;
+  const uint64_t expected_size_;  // of the file; a guess
 
   mutable absl::Mutex mutex_;
   absl::Status dead_ ABSL_GUARDED_BY(mutex_);
   uint64_t size_ ABSL_GUARDED_BY(mutex_) = kPackHeaderBytes;
   uint64_t durable_size_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t allocated_ ABSL_GUARDED_BY(mutex_) = 0;  // of the file, ahead of its records
+  bool can_allocate_ ABSL_GUARDED_BY(mutex_) = true;
+  int writes_ ABSL_GUARDED_BY(mutex_) = 0;  // under way
 };
 
 }  // namespace ckptd

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <utility>
 
+#include <absl/base/call_once.h>
 #include <absl/strings/ascii.h>
 
 #include "daemon/os/error.h"
@@ -37,6 +38,8 @@ std::span<const std::byte> AsBytes(std::string_view text) {
 
 class RealFileSystem final : public FileSystem {
  public:
+  explicit RealFileSystem(WriteMode mode) : mode_(mode) {}
+
   absl::StatusOr<std::unique_ptr<File>> CreateForAppend(const std::string& path) override {
     constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL;
     FileDescriptor fd;
@@ -59,7 +62,8 @@ class RealFileSystem final : public FileSystem {
     }
     if (!fd.ok()) fd = OpenDescriptor(path, kFlags);
     if (!fd.ok()) return ErrnoError(errno, "create", path);
-    return NewRealFile(std::move(fd), path);
+    absl::call_once(queue_made_, [this] { queue_ = NewWriteQueue(mode_); });
+    return NewRealFile(std::move(fd), path, queue_);
   }
 
   absl::StatusOr<std::unique_ptr<File>> OpenForRead(const std::string& path) override {
@@ -196,12 +200,17 @@ class RealFileSystem final : public FileSystem {
     return file->SyncData();
   }
 
-  std::atomic<bool> direct_ = true;  // until the file system refuses
+  const WriteMode mode_;
+  absl::once_flag queue_made_;
+  std::shared_ptr<WriteQueue> queue_;  // made with the first file that needs it
+  std::atomic<bool> direct_ = true;    // until the file system refuses
 };
 
 }  // namespace
 
-std::unique_ptr<FileSystem> NewRealFileSystem() { return std::make_unique<RealFileSystem>(); }
+std::unique_ptr<FileSystem> NewRealFileSystem(WriteMode mode) {
+  return std::make_unique<RealFileSystem>(mode);
+}
 
 std::string ParentDir(const std::string& path) {
   size_t end = path.size();

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,6 +38,22 @@ class File {
   // the file came from CreateForAppend, offset, length and address must be
   // multiples of kBlockBytes.
   virtual absl::Status Write(uint64_t offset, std::span<const std::byte> bytes) = 0;
+
+  // Begins what Write does. `done` gets what Write would have returned: once,
+  // from any thread, possibly before StartWrite returns; it must not wait for
+  // another write. Several may be under way; none is ordered after another.
+  // Until `done` is called the bytes must stay as they are and the file open;
+  // SyncData and Size know only of the writes that are done.
+  using WriteDone = std::function<void(const absl::Status&)>;
+  virtual void StartWrite(uint64_t offset, std::span<const std::byte> bytes, WriteDone done) {
+    done(Write(offset, bytes));
+  }
+
+  // Takes disk space up to `size` and makes the file that long; what was not
+  // written reads as zeros. Direct writes that lengthen a file go one at a
+  // time, those within it side by side. False, and nothing changed, where the
+  // file system cannot. Waits for the writes under way.
+  virtual absl::StatusOr<bool> Allocate(uint64_t size) = 0;
 
   // Reads until `out` is full or the file ends; the number of bytes read.
   virtual absl::StatusOr<size_t> Read(uint64_t offset, std::span<std::byte> out) = 0;
@@ -103,7 +120,13 @@ class FileSystem {
   virtual absl::Status ReplaceFile(const std::string& path, std::string_view contents) = 0;
 };
 
-std::unique_ptr<FileSystem> NewRealFileSystem();
+// How StartWrite is carried out on a file from CreateForAppend.
+enum class WriteMode {
+  kAuto,   // io_uring; kPlain where the kernel refuses it, and the log says so
+  kPlain,  // by a few threads that write
+};
+// Its files may outlive it.
+std::unique_ptr<FileSystem> NewRealFileSystem(WriteMode mode = WriteMode::kAuto);
 
 // The part of `path` before its last component; "." where there is none.
 std::string ParentDir(const std::string& path);

@@ -21,23 +21,28 @@ constexpr uint64_t kPrefetchStep = 128 << 10;
 
 class RealFile final : public File {
  public:
-  RealFile(FileDescriptor fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  RealFile(FileDescriptor fd, std::string path, std::shared_ptr<WriteQueue> queue)
+      : fd_(std::move(fd)), path_(std::move(path)), queue_(std::move(queue)) {}
 
   const std::string& path() const override { return path_; }
 
   absl::Status Write(uint64_t offset, std::span<const std::byte> bytes) override {
-    while (!bytes.empty()) {
-      const ssize_t n = pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return ErrnoError(errno, "write", path_);
-      }
-      // A short write is followed by one that says why (ENOSPC), or succeeds.
-      if (n == 0) return ErrnoError(EIO, "write", path_);
-      bytes = bytes.subspan(static_cast<size_t>(n));
-      offset += static_cast<uint64_t>(n);
+    return Result(WriteFully(fd_.get(), offset, bytes));
+  }
+
+  void StartWrite(uint64_t offset, std::span<const std::byte> bytes, WriteDone done) override {
+    if (queue_ == nullptr) return done(Write(offset, bytes));
+    queue_->Start(fd_.get(), offset, bytes,
+                  [this, done = std::move(done)](int error) { done(Result(error)); });
+  }
+
+  absl::StatusOr<bool> Allocate(uint64_t size) override {
+    while (fallocate(fd_.get(), 0, 0, static_cast<off_t>(size)) != 0) {
+      if (errno == EINTR) continue;
+      if (errno == EOPNOTSUPP || errno == ENOSYS) return false;
+      return ErrnoError(errno, "allocate", path_);
     }
-    return absl::OkStatus();
+    return true;
   }
 
   absl::StatusOr<size_t> Read(uint64_t offset, std::span<std::byte> out) override {
@@ -107,8 +112,13 @@ class RealFile final : public File {
   void DropCache() override { posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED); }
 
  private:
+  absl::Status Result(int error) const {
+    return error == 0 ? absl::OkStatus() : ErrnoError(error, "write", path_);
+  }
+
   const FileDescriptor fd_;
   const std::string path_;
+  const std::shared_ptr<WriteQueue> queue_;
 };
 
 }  // namespace
@@ -125,8 +135,9 @@ FileDescriptor OpenDescriptor(const std::string& path, int flags, int mode) {
   return FileDescriptor(fd);
 }
 
-std::unique_ptr<File> NewRealFile(FileDescriptor fd, std::string path) {
-  return std::make_unique<RealFile>(std::move(fd), std::move(path));
+std::unique_ptr<File> NewRealFile(FileDescriptor fd, std::string path,
+                                  std::shared_ptr<WriteQueue> queue) {
+  return std::make_unique<RealFile>(std::move(fd), std::move(path), std::move(queue));
 }
 
 }  // namespace ckptd::os

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/os/file_system.h"
+#include "daemon/os/write_queue.h"
 
 namespace ckptd::os {
 
@@ -29,6 +30,8 @@ class FileDescriptor {
 // open(2) with O_CLOEXEC, tried again on EINTR; errno is left as it was set.
 FileDescriptor OpenDescriptor(const std::string& path, int flags, int mode = 0640);
 
-std::unique_ptr<File> NewRealFile(FileDescriptor fd, std::string path);
+// `queue` carries out StartWrite; without one it is Write.
+std::unique_ptr<File> NewRealFile(FileDescriptor fd, std::string path,
+                                  std::shared_ptr<WriteQueue> queue = nullptr);
 
 }  // namespace ckptd::os

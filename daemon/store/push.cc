@@ -111,7 +111,7 @@ absl::Status Store::CheckSpace(uint64_t missing_bytes, size_t missing_chunks) {
   uint64_t reserved = options_.keep_free_bytes;
   {
     absl::MutexLock lock(&uploads_mutex_);
-    for (const auto& [row, upload] : uploads_) reserved += upload->missing_bytes();
+    for (const auto& [row, upload] : uploads_) reserved += upload->promised_bytes();
   }
   uint64_t free = usage.free_bytes > reserved ? usage.free_bytes - reserved : 0;
   if (needed > free) return NoSpace(needed, free);
@@ -173,7 +173,7 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
   for (const Digest& digest : present) missing.erase(digest);
   RETURN_IF_ERROR(CheckLengths(*txn, shard_row, request.manifest));
 
-  auto open_pack = [this, shard_row] { return OpenPack(shard_row); };
+  auto open_pack = [this, shard_row](uint64_t bytes) { return OpenPack(shard_row, bytes); };
   size_t missing_count = missing.size();
   std::string note =
       missing.empty()
@@ -202,7 +202,8 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
   return opened;
 }
 
-absl::StatusOr<std::unique_ptr<PackWriter>> Store::OpenPack(int64_t shard_row) {
+absl::StatusOr<std::unique_ptr<PackWriter>> Store::OpenPack(int64_t shard_row,
+                                                             uint64_t expected_bytes) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   // A stream may outlive its upload: a pack of nobody's would never go.
   ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, shard_row));
@@ -213,7 +214,7 @@ absl::StatusOr<std::unique_ptr<PackWriter>> Store::OpenPack(int64_t shard_row) {
   }
   ASSIGN_OR_RETURN(PackId pack, catalog::StartPack(*txn, shard_row, clock_->Now()));
   RETURN_IF_ERROR(txn->Commit());
-  absl::StatusOr<std::unique_ptr<PackWriter>> writer = chunks_->NewPack(pack);
+  absl::StatusOr<std::unique_ptr<PackWriter>> writer = chunks_->NewPack(pack, expected_bytes);
   if (!writer.ok()) Abandon(pack);
   return writer;
 }

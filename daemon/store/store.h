@@ -275,7 +275,8 @@ class Store {
                                           const catalog::AttemptRow& attempt, uint64_t step);
   absl::StatusOr<ShardResult> RecordShard(Upload& upload);
   absl::StatusOr<ShardResult> ResultOf(catalog::ReadTxn& txn, int64_t shard_row);
-  absl::StatusOr<std::unique_ptr<PackWriter>> OpenPack(int64_t shard_row);
+  absl::StatusOr<std::unique_ptr<PackWriter>> OpenPack(int64_t shard_row,
+                                                        uint64_t expected_bytes);
   // Takes an unfinished upload out of the catalog, and says why in the history.
   // ForgetUpload it once that is committed.
   absl::Status DropUploadIn(catalog::WriteTxn& txn, const catalog::UploadRow& row,

@@ -1,9 +1,11 @@
 #include "daemon/store/upload.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include <fmt/format.h>
 
+#include "daemon/chunks/layout.h"
 #include "daemon/store/errors.h"
 
 namespace ckptd {
@@ -18,12 +20,9 @@ Upload::Upload(catalog::UploadRow row, ckpt::Manifest manifest,
       note_(std::move(note)),
       missing_(std::move(missing)) {
   uint64_t bytes = 0;
-  std::unordered_set<Digest> counted;
-  for (const ckpt::Chunk& chunk : manifest_.chunks) {
-    if (missing_.contains(chunk.digest) && counted.insert(chunk.digest).second) {
-      bytes += chunk.length;
-    }
-  }
+  // Without the lock: the constructor runs inside a transaction, and Writer
+  // begins one with the lock held.
+  for (const uint32_t index : FirstOfMissing()) bytes += manifest_.chunks[index].length;
   missing_bytes_ = bytes;
 }
 
@@ -47,49 +46,52 @@ absl::Status Upload::Append(uint32_t index, std::span<const std::span<const std:
   const ckpt::Chunk& chunk = manifest_.chunks[index];
   uint64_t length = 0;
   for (auto part : parts) length += part.size();
-  Digest actual = length == chunk.length ? ckpt::HashParts(parts) : Digest{};
-  if (actual != chunk.digest) {
+  const auto mismatch = [&] {
     return ckpt::BadField(
         "data",
         fmt::format("the {} bytes sent as chunk {} of upload {} are not those of its digest {} "
                     "({} bytes); send them again", length, index, IdOf(row_.shard_row),
                     chunk.digest.Hex(), chunk.length),
         ckpt::reason::kDigestMismatch);
-  }
+  };
+  if (length != chunk.length) return mismatch();
 
   absl::ReaderMutexLock phase(&phase_);
-  if (finished_) return absl::OkStatus();
-  PackWriter* writer = nullptr;
-  {
-    absl::MutexLock lock(&mutex_);
-    // Another stream may be writing the very same chunk at this moment.
-    if (!missing_.contains(chunk.digest) || !in_flight_.insert(chunk.digest).second) {
-      return absl::OkStatus();
-    }
-    absl::StatusOr<PackWriter*> opened = Writer();
-    if (!opened.ok()) {
-      in_flight_.erase(chunk.digest);
-      return opened.status();
-    }
-    writer = *opened;
+  ASSIGN_OR_RETURN(PackWriter * writer, Claim(chunk.digest));
+  if (writer == nullptr) {
+    return ckpt::HashParts(parts) == chunk.digest ? absl::OkStatus() : mismatch();
   }
   absl::StatusOr<ChunkLocation> location = writer->Append(chunk.digest, parts);
   absl::MutexLock lock(&mutex_);
   in_flight_.erase(chunk.digest);
+  if (ckpt::ReasonOf(location.status()) == ckpt::reason::kDigestMismatch) return mismatch();
   if (!location.ok()) {
     dead_ = true;
     return location.status();
   }
   missing_.erase(chunk.digest);
   missing_bytes_ -= chunk.length;
+  spare_bytes_ = writer->spare();
   stored_.push_back({chunk.digest, *location});
   return absl::OkStatus();
 }
 
+absl::StatusOr<PackWriter*> Upload::Claim(const Digest& digest) {
+  absl::MutexLock lock(&mutex_);
+  // Another stream may be writing the very same chunk at this moment.
+  if (finished_ || !missing_.contains(digest) || !in_flight_.insert(digest).second) return nullptr;
+  absl::StatusOr<PackWriter*> writer = Writer();
+  if (!writer.ok()) in_flight_.erase(digest);
+  return writer;
+}
+
 absl::StatusOr<PackWriter*> Upload::Writer() {
-  mutex_.AssertHeld();
   if (writer_ == nullptr) {
-    absl::StatusOr<std::unique_ptr<PackWriter>> opened = open_pack_();
+    uint64_t expected = RecordExtent(static_cast<uint32_t>(note_.size()));
+    for (const uint32_t index : FirstOfMissing()) {
+      expected += RecordExtent(manifest_.chunks[index].length);
+    }
+    absl::StatusOr<std::unique_ptr<PackWriter>> opened = open_pack_(expected);
     if (!opened.ok()) {
       dead_ = true;
       return opened.status();
@@ -101,6 +103,10 @@ absl::StatusOr<PackWriter*> Upload::Writer() {
 
 std::vector<uint32_t> Upload::MissingChunks() const {
   absl::MutexLock lock(&mutex_);
+  return FirstOfMissing();
+}
+
+std::vector<uint32_t> Upload::FirstOfMissing() const {
   std::vector<uint32_t> indices;
   std::unordered_set<Digest> seen;
   for (uint32_t i = 0; i < manifest_.chunks.size(); ++i) {
@@ -129,6 +135,11 @@ absl::Status Upload::Finish() {
   }
   finished_ = true;
   return absl::OkStatus();
+}
+
+uint64_t Upload::promised_bytes() const {
+  const uint64_t missing = missing_bytes_, spare = spare_bytes_;
+  return missing - std::min(missing, spare);
 }
 
 PackId Upload::pack() const {

@@ -26,10 +26,10 @@ namespace ckptd {
 // for the Appends under way and lets no further one begin.
 class Upload {
  public:
-  using OpenPack = std::function<absl::StatusOr<std::unique_ptr<PackWriter>>()>;
+  using OpenPack = std::function<absl::StatusOr<std::unique_ptr<PackWriter>>(uint64_t expected_bytes)>;
 
   // `missing`: the unique digests that the project lacks. `open_pack` is called
-  // at most once, before the first chunk is written. `note`: what the pack is
+  // at most once, before the first chunk is written, with what the pack will hold. `note`: what the pack is
   // written for, appended when it is finished.
   Upload(catalog::UploadRow row, ckpt::Manifest manifest,
          std::unordered_set<ckpt::Digest> missing, OpenPack open_pack, std::string note);
@@ -47,6 +47,8 @@ class Upload {
   // Indices of the first occurrence of every digest still missing, ascending.
   std::vector<uint32_t> MissingChunks() const;
   uint64_t missing_bytes() const { return missing_bytes_.load(); }
+  // How much of them the disk has yet to give; takes no lock.
+  uint64_t promised_bytes() const;
 
   // Ends the receiving: CHUNKS_MISSING (and may go on) or everything durable.
   absl::Status Finish();
@@ -58,7 +60,11 @@ class Upload {
   bool dead() const { return dead_.load(); }
 
  private:
-  absl::StatusOr<PackWriter*> Writer();
+  // Whom to give the chunk to; null where it is not wanted (any more).
+  absl::StatusOr<PackWriter*> Claim(const ckpt::Digest& digest)
+      ABSL_SHARED_LOCKS_REQUIRED(phase_) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<uint32_t> FirstOfMissing() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<PackWriter*> Writer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const catalog::UploadRow row_;
   const ckpt::Manifest manifest_;
@@ -75,6 +81,7 @@ class Upload {
   std::unique_ptr<PackWriter> writer_ ABSL_GUARDED_BY(mutex_);
   std::vector<StoredChunk> stored_;  // guarded by mutex_ until finished
   std::atomic<uint64_t> missing_bytes_ = 0;
+  std::atomic<uint64_t> spare_bytes_ = 0;  // that the pack has ahead of its records
   std::atomic<bool> dead_ = false;
 };
 

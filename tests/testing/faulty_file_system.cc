@@ -39,6 +39,8 @@ std::string_view OpName(Op op) {
       return "create directory";
     case Op::kReplace:
       return "replace";
+    case Op::kAllocate:
+      return "allocate";
   }
   return "?";
 }
@@ -55,14 +57,48 @@ class FaultyFile final : public File {
     absl::MutexLock lock(&fs_->mutex_);
     RETURN_IF_ERROR(CheckAlive());
     const std::optional<FaultyFileSystem::Fault> fault = fs_->Begin(Op::kWrite);
-    const size_t written =
-        fault.has_value() ? std::min(fault->written, bytes.size()) : bytes.size();
-    if (written > 0) {
-      RETURN_IF_ERROR(fs_->Remember(path(), offset, written));
-      RETURN_IF_ERROR(WriteAny(offset, bytes.first(written)));
+    if (fault.has_value()) return FailWrite(*fault, offset, bytes);
+    RETURN_IF_ERROR(fs_->Remember(path(), offset, bytes.size()));
+    return WriteAny(offset, bytes);
+  }
+
+  void StartWrite(uint64_t offset, std::span<const std::byte> bytes, WriteDone done) override {
+    std::function<void()> act;
+    {
+      absl::MutexLock lock(&fs_->mutex_);
+      absl::Status status = CheckAlive();
+      if (status.ok()) {
+        if (const auto fault = fs_->Begin(Op::kWrite); fault.has_value()) {
+          status = FailWrite(*fault, offset, bytes);
+        } else {
+          status = fs_->Remember(path(), offset, bytes.size());
+        }
+      }
+      if (status.ok()) {
+        ++fs_->under_way_;
+        act = [this, offset, bytes, done = std::move(done)] {
+          real_->StartWrite(offset, bytes, [fs = fs_, done](const absl::Status& result) {
+            done(result);
+            absl::MutexLock lock(&fs->mutex_);
+            --fs->under_way_;
+          });
+        };
+      } else {
+        act = [status, done = std::move(done)] { done(status); };
+      }
+      if (fs_->holding_) {
+        fs_->held_.push_back(std::move(act));
+        return;
+      }
     }
-    if (fault.has_value()) return ErrnoError(fault->error, "write", path());
-    return absl::OkStatus();
+    act();
+  }
+
+  absl::StatusOr<bool> Allocate(uint64_t size) override {
+    absl::MutexLock lock(&fs_->mutex_);
+    RETURN_IF_ERROR(CheckAlive());
+    RETURN_IF_ERROR(fs_->BeginOrFail(Op::kAllocate, path()));
+    return real_->Allocate(size);
   }
 
   absl::StatusOr<size_t> Read(uint64_t offset, std::span<std::byte> out) override {
@@ -125,6 +161,16 @@ class FaultyFile final : public File {
     return boot_ == fs_->boots_ ? absl::OkStatus() : ErrnoError(EIO, "use", path());
   }
 
+  absl::Status FailWrite(const FaultyFileSystem::Fault& fault, uint64_t offset,
+                         std::span<const std::byte> bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(fs_->mutex_) {
+    if (const size_t written = std::min(fault.written, bytes.size()); written > 0) {
+      RETURN_IF_ERROR(fs_->Remember(path(), offset, written));
+      RETURN_IF_ERROR(WriteAny(offset, bytes.first(written)));
+    }
+    return ErrnoError(fault.error, "write", path());
+  }
+
   // A write cut short need not end at a block, as direct I/O would want.
   absl::Status WriteAny(uint64_t offset, std::span<const std::byte> bytes) {
     if (bytes.size() % kBlockBytes == 0) return real_->Write(offset, bytes);
@@ -168,7 +214,34 @@ int FaultyFileSystem::changes() const {
   return changes_;
 }
 
+void FaultyFileSystem::HoldWrites() {
+  absl::MutexLock lock(&mutex_);
+  holding_ = true;
+}
+
+void FaultyFileSystem::ReleaseWrites() {
+  std::vector<std::function<void()>> held;
+  {
+    absl::MutexLock lock(&mutex_);
+    holding_ = false;
+    held.swap(held_);
+  }
+  for (const std::function<void()>& act : held) act();
+}
+
+size_t FaultyFileSystem::held_writes() const {
+  absl::MutexLock lock(&mutex_);
+  return held_.size();
+}
+
+void FaultyFileSystem::AwaitWrites() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(
+      +[](int* under_way) { return *under_way == 0; }, &under_way_));
+}
+
 absl::Status FaultyFileSystem::PowerCut(const KeepBlock& kept) {
+  AwaitWrites();
   absl::MutexLock lock(&mutex_);
   for (const auto& [path, unsynced] : unsynced_) {
     if (absl::Status status = Revert(path, unsynced, kept);

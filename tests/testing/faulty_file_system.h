@@ -1,10 +1,12 @@
 // A file system on which things go wrong when a test says so: an operation
 // fails, a write is cut short, the power goes.
 //
-// Everything is passed on to a real file system. Beside it the blocks are
+// A started write is counted, and fails or not, when it is started, and is
+// done whenever the real file system is. Everything is passed on to a real one. Beside it the blocks are
 // remembered as they were when last synced, and the names that no SyncDir has
 // made durable, so that a power cut can take back what a disk would lose. Not
-// modelled: a removal, a truncation and a hole last at once; ReplaceFile is
+// modelled: a removal, a truncation and a hole last at once; an allocation is
+// lost unless what was written in it is kept; ReplaceFile is
 // durable when it returns, as it promises.
 #pragma once
 
@@ -38,6 +40,7 @@ enum class Op {
   kRemove,
   kCreateDirs,
   kReplace,
+  kAllocate,
 };
 std::string_view OpName(Op op);
 
@@ -57,6 +60,15 @@ class FaultyFileSystem final : public FileSystem {
   // anything: this one and all others fail, until PowerCut.
   void CutPowerAt(int n);
   bool power_is_off() const;
+
+  // From now on started writes hang, those that are to fail too, as on a disk
+  // that does not answer; until ReleaseWrites, to be called before the files
+  // are closed.
+  void HoldWrites();
+  void ReleaseWrites();
+  size_t held_writes() const;
+  // Waits for the started writes that do not hang.
+  void AwaitWrites();
 
   // How many of a kind were asked for so far; how many that change or sync.
   int count(Op op) const;
@@ -119,6 +131,9 @@ class FaultyFileSystem final : public FileSystem {
   int boots_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Unsynced> unsynced_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> new_names_ ABSL_GUARDED_BY(mutex_);
+  bool holding_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::function<void()>> held_ ABSL_GUARDED_BY(mutex_);
+  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;  // started writes in the real file system
   std::optional<uint64_t> free_bytes_ ABSL_GUARDED_BY(mutex_);
 };
 

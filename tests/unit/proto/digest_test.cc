@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "proto/copying.h"
+
 namespace ckpt {
 namespace {
 
@@ -64,6 +66,22 @@ TEST(Digest, OfManyPartsIsThatOfTheWhole) {
       left = left.subspan(parts.back().size());
     }
     EXPECT_EQ(HashParts(parts), digest) << testing::PrintToString(sizes);
+  }
+}
+
+TEST(Digest, OfACopyIsThatOfWhatWasCopied) {
+  const std::string whole(600'001, 'x');
+  const std::string_view view = whole;
+  for (const size_t size : {size_t{1}, size_t{4096}, size_t{131072}, size_t{131073}, view.size()}) {
+    for (const size_t cut : {size_t{0}, size_t{1}, size_t{9}, size_t{65536}, size_t{300'000}}) {
+      if (cut > size) continue;
+      const std::span<const std::byte> parts[] = {
+          Bytes(view.substr(0, cut)), {}, Bytes(view.substr(cut, size - cut))};
+      std::string copy(size, '\0');
+      const Digest digest = CopyAndHash(parts, reinterpret_cast<std::byte*>(copy.data()));
+      EXPECT_EQ(digest, HashBytes(view.substr(0, size))) << size << " cut at " << cut;
+      EXPECT_TRUE(copy == view.substr(0, size)) << size << " cut at " << cut;
+    }
   }
 }
 

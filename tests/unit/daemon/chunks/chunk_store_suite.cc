@@ -17,8 +17,8 @@ TEST_P(ChunkStoreSuite, WhatIsAppendedIsReadBack) {
                             ckpt::kMaxChunkBytes - 1, ckpt::kMaxChunkBytes}) {
     all.push_back(MustAppend(*writer, RandomBytes(size, size)));
   }
-  for (const Written& written : all) ExpectReadable(store(), written);  // before it is durable
   ASSERT_TRUE(writer->MakeDurable().ok());
+  for (const Written& written : all) ExpectReadable(store(), written);  // the pack is still open
   writer.reset();
   Reopen();
   for (const Written& written : all) ExpectReadable(store(), written);
@@ -35,8 +35,44 @@ TEST_P(ChunkStoreSuite, PartsAreLaidOneAfterTheOther) {
     }
     const auto location = writer->Append(DigestOf(bytes), parts);
     ASSERT_TRUE(location.ok()) << location.status();
+    ASSERT_TRUE(writer->MakeDurable().ok());
     ExpectReadable(store(), {bytes, {DigestOf(bytes), *location}});
   }
+}
+
+TEST_P(ChunkStoreSuite, BytesThatAreNotTheDigestsAreRefusedAndTheWriterGoesOn) {
+  auto writer = MustCreate(store(), 1);
+  const uint64_t size = writer->size();
+  const std::vector<std::byte> bytes = RandomBytes(5000, 1);
+  const std::span<const std::byte> part = bytes;
+  const auto refused = writer->Append(DigestOf(RandomBytes(5000, 2)), std::span(&part, 1));
+  EXPECT_EQ(ckpt::ReasonOf(refused.status()), ckpt::reason::kDigestMismatch);
+  EXPECT_EQ(writer->size(), size);
+  const Written written = MustAppend(*writer, bytes);
+  ASSERT_TRUE(writer->MakeDurable().ok());
+  ExpectReadable(store(), written);
+}
+
+TEST_P(ChunkStoreSuite, APackMayHoldMoreOrLessThanExpected) {
+  PackId id = 0;
+  for (const uint64_t expected : {0, 4096, 40960, 1 << 20}) {
+    SCOPED_TRACE(expected);
+    auto writer = store().NewPack(++id, expected);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    std::vector<Written> all;
+    for (uint64_t i = 0; i < 5; ++i) {
+      all.push_back(MustAppend(**writer, RandomBytes(9000 + i, i)));
+      if (i == 2) {
+        EXPECT_TRUE((*writer)->MakeDurable().ok());
+      }
+    }
+    ASSERT_TRUE((*writer)->AppendNote("a note").ok());
+    ASSERT_TRUE((*writer)->MakeDurable().ok());
+    EXPECT_EQ((*writer)->spare(), 0u);
+    for (const Written& written : all) ExpectReadable(store(), written);
+  }
+  // What was taken from the disk and not used was given back.
+  EXPECT_LE(store().GetUsage()->disk_bytes, 4 * (uint64_t{20} << 12));
 }
 
 TEST_P(ChunkStoreSuite, LocationsAreAlignedAndDoNotOverlap) {
@@ -71,6 +107,7 @@ TEST_P(ChunkStoreSuite, AnIdIsUsedOnce) {
   auto writer = MustCreate(store(), 5);
   const Written written = MustAppend(*writer, RandomBytes(5000, 1));
   EXPECT_FALSE(store().NewPack(5).ok());
+  ASSERT_TRUE(writer->MakeDurable().ok());
   ExpectReadable(store(), written);
 }
 
@@ -79,6 +116,7 @@ TEST_P(ChunkStoreSuite, AReadThatNamesAnotherRecordFindsDamage) {
   const Written first = MustAppend(*writer, RandomBytes(5000, 1));
   const Written second = MustAppend(*writer, RandomBytes(5000, 2));
   ASSERT_TRUE(writer->AppendNote("a note").ok());
+  ASSERT_TRUE(writer->MakeDurable().ok());
   const struct {
     const char* what;
     std::function<void(StoredChunk&)> change;
@@ -128,10 +166,12 @@ TEST_P(ChunkStoreSuite, ManyPacksAreWrittenAndReadAtOnce) {
   for (PackId id = 1; id <= 40; ++id) {
     threads.emplace_back([this, id] {
       auto writer = MustCreate(store(), id);
+      std::vector<Written> all;
       for (size_t i = 0; i < 4; ++i) {
-        ExpectReadable(store(), MustAppend(*writer, RandomBytes(100000 + i, id * 100 + i)));
+        all.push_back(MustAppend(*writer, RandomBytes(100000 + i, id * 100 + i)));
       }
       EXPECT_TRUE(writer->MakeDurable().ok());
+      for (const Written& written : all) ExpectReadable(store(), written);
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -172,6 +212,7 @@ TEST_P(ChunkStoreSuite, WhatIsNoRecordIsNotPunched) {
   auto writer = MustCreate(store(), 1);
   const Written written = MustAppend(*writer, RandomBytes(50000, 1));
   const Written next = MustAppend(*writer, RandomBytes(50000, 2));
+  ASSERT_TRUE(writer->MakeDurable().ok());
   ChunkLocation wrong = written.chunk.location;
   wrong.extent += 4096;
   EXPECT_FALSE(store().Punch(wrong).ok());
@@ -261,6 +302,7 @@ TEST_P(ChunkStoreSuite, UsageFollowsWhatIsStored) {
 TEST_P(ChunkStoreSuite, APrefetchOfAnythingIsHarmless) {
   auto writer = MustCreate(store(), 1);
   const Written written = MustAppend(*writer, RandomBytes(3 << 20, 1));
+  ASSERT_TRUE(writer->MakeDurable().ok());
   ChunkLocation gone = written.chunk.location;
   gone.pack = 99;
   const ChunkLocation locations[] = {written.chunk.location, gone};

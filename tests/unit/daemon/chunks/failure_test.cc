@@ -1,7 +1,9 @@
 // A file system that fails: the writer is dead from then on, and recovery
 // gives whole chunks only.
+#include <atomic>
 #include <cerrno>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -77,6 +79,79 @@ TEST_F(FailureTest, AfterAFailedWriteTheWriterIsDead) {
       }
     }
   }
+}
+
+TEST_F(FailureTest, AWriteThatFailsAfterItsAppendEndsTheWriter) {
+  constexpr int kWrites = 6;  // five chunks and a note
+  PackId id = 0;
+  for (const int error : {EIO, ENOSPC}) {
+    for (const size_t written : {0, 4096}) {
+      for (int nth = 1; nth <= kWrites; ++nth) {
+        SCOPED_TRACE(fmt::format("error {}: write {} cut after {} bytes", error, nth, written));
+        auto writer = MustCreate(*store_, ++id);
+        fs_.HoldWrites();
+        fs_.ShortenNthWrite(nth, written, error);
+        std::vector<Written> all;
+        for (uint64_t i = 0; i + 1 < kWrites; ++i) {
+          all.push_back(MustAppend(*writer, RandomBytes(10000 + i, i)));
+        }
+        EXPECT_TRUE(writer->AppendNote(std::string(9000, 'n')).ok());
+        EXPECT_EQ(fs_.held_writes(), static_cast<size_t>(kWrites));
+        // Somebody waits for the writes already.
+        absl::Status failure;
+        std::thread waiting([&] { failure = writer->MakeDurable(); });
+        fs_.ReleaseWrites();
+        waiting.join();
+        EXPECT_EQ(ckpt::ReasonOf(failure),
+                  error == EIO ? ckpt::reason::kIoError : ckpt::reason::kNoSpace);
+        ExpectDead(*writer, failure);
+        writer.reset();
+        // What came after it may be there: whole chunks only.
+        const auto pack = store_->RecoverPack(id);
+        ASSERT_TRUE(pack.ok()) << pack.status();
+        EXPECT_LT(pack->chunks.size() + pack->notes.size(), static_cast<size_t>(kWrites));
+        for (const StoredChunk& chunk : pack->chunks) EXPECT_TRUE(ReadBack(*store_, chunk).ok());
+      }
+    }
+  }
+}
+
+TEST_F(FailureTest, RoomThatTheDiskCannotGiveEndsTheWriter) {
+  auto writer = store_->NewPack(kId, 1 << 20);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  fs_.FailNth(Op::kAllocate, 1, ENOSPC);
+  const absl::Status failure = AppendBytes(**writer, RandomBytes(10000, 1)).status();
+  EXPECT_EQ(ckpt::ReasonOf(failure), ckpt::reason::kNoSpace);
+  ExpectDead(**writer, failure);
+}
+
+TEST_F(FailureTest, ADiskThatDoesNotAnswerHoldsTheAppendersNotTheMemory) {
+  constexpr int kWriters = 3, kChunks = 20;
+  fs_.HoldWrites();
+  std::atomic<int> appended = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kWriters; ++i) {
+    threads.emplace_back([&, i] {
+      auto writer = MustCreate(*store_, kId + static_cast<PackId>(i));
+      std::vector<Written> all;
+      for (int k = 0; k < kChunks; ++k) {
+        all.push_back(MustAppend(*writer, RandomBytes(5000, static_cast<uint64_t>(i * 100 + k))));
+        ++appended;
+      }
+      EXPECT_TRUE(writer->MakeDurable().ok());
+      for (const Written& written : all) ExpectReadable(*store_, written);
+    });
+  }
+  while (fs_.held_writes() < kWriteBuffers) std::this_thread::yield();
+  // Nobody gets further, however long this takes.
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(fs_.held_writes(), kWriteBuffers);
+    EXPECT_LE(appended, static_cast<int>(kWriteBuffers));
+    std::this_thread::yield();
+  }
+  fs_.ReleaseWrites();
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(appended, kWriters * kChunks);
 }
 
 TEST_F(FailureTest, AFailedNoteOrSyncEndsTheWriterToo) {

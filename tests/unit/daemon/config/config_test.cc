@@ -49,6 +49,7 @@ TEST_F(ConfigTest, NothingHasToBeSet) {
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:7420"));
   EXPECT_EQ(config.log_level, "info");
   EXPECT_EQ(config.keep_free_bytes, 64u << 20);
+  EXPECT_EQ(config.io, "auto");
   EXPECT_EQ(config.default_policy, ckpt::Policy::Default());
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
   EXPECT_EQ(config.ticket_ttl, absl::Minutes(10));
@@ -114,6 +115,7 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
                               {"CKPTD_LISTEN", "127.0.0.1:1,unix:/run/x"},
                               {"CKPTD_ALLOW_REMOTE", "true"},
                               {"CKPTD_KEEP_FREE", "2GiB"},
+                              {"CKPTD_IO", "plain"},
                               {"CKPTD_DRAIN_TIMEOUT", "5s"},
                               {"CKPTD_TICKET_TTL", "1h"},
                               {"CKPTD_PRUNE_INTERVAL", "1m"},
@@ -126,6 +128,7 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:1", "unix:/run/x"));
   EXPECT_TRUE(config.allow_remote);
   EXPECT_EQ(config.keep_free_bytes, 2ull << 30);
+  EXPECT_EQ(config.io, "plain");
   EXPECT_EQ(config.drain_timeout, absl::Seconds(5));
   EXPECT_EQ(config.ticket_ttl, absl::Hours(1));
   EXPECT_EQ(config.prune_interval, absl::Minutes(1));

@@ -13,6 +13,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <absl/synchronization/blocking_counter.h>
+
 #include "daemon/os/error.h"
 #include "tests/testing/fake_clock.h"
 #include "tests/testing/temp_dir.h"
@@ -105,6 +107,37 @@ TEST_F(FileSystemTest, BlocksAreWrittenAndReadAtTheirPositions) {
   EXPECT_EQ(read[2 * kBlockBytes], std::byte{8});
   EXPECT_EQ((*reader)->Read(2 * kBlockBytes, read).value_or(0), kBlockBytes);  // the end
   EXPECT_EQ((*reader)->Read(1 << 20, read).value_or(1), 0u);
+}
+
+TEST(WriteModeTest, StartedWritesAreWhereTheyBelongInEitherMode) {
+  for (const WriteMode mode : {WriteMode::kAuto, WriteMode::kPlain}) {
+    SCOPED_TRACE(mode == WriteMode::kAuto ? "auto" : "plain");
+    TempDir dir;
+    constexpr uint64_t kCount = 40;
+    const Blocks blocks(kCount);
+    const auto file = NewRealFileSystem(mode)->CreateForAppend(dir / "f");
+    ASSERT_TRUE(file.ok()) << file.status();
+    const auto allocated = (*file)->Allocate((kCount + 5) * kBlockBytes);
+    ASSERT_TRUE(allocated.ok()) << allocated.status();
+    absl::BlockingCounter done(kCount);
+    for (uint64_t i = kCount; i-- > 0;) {
+      const uint64_t at = i * kBlockBytes;
+      (*file)->StartWrite(at, blocks.bytes().subspan(at, kBlockBytes), [&](const auto& status) {
+        EXPECT_TRUE(status.ok()) << status;
+        done.DecrementCount();
+      });
+    }
+    done.Wait();
+    const uint64_t size = (*file)->Size().value_or(0);
+    EXPECT_EQ(size, (*allocated ? kCount + 5 : kCount) * kBlockBytes);
+    ASSERT_TRUE((*file)->Truncate(kCount * kBlockBytes).ok());
+    ASSERT_TRUE((*file)->SyncData().ok());
+    std::vector<std::byte> read(kCount * kBlockBytes);
+    const auto reader = NewRealFileSystem()->OpenForRead(dir / "f");
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    EXPECT_EQ((*reader)->Read(0, read).value_or(0), read.size());
+    EXPECT_TRUE(std::equal(read.begin(), read.end(), blocks.bytes().begin()));
+  }
 }
 
 TEST_F(FileSystemTest, CreatingWhatExistsIsRefused) {

@@ -20,6 +20,7 @@ class RecoveryTest : public StoreTest {
   }
   // As if the power had gone now: goes on with a copy of the directory.
   void Crash() {
+    fs_.AwaitWrites();
     const std::string copy = dir_ / ("copy" + std::to_string(++copies_));
     std::filesystem::copy(options_.data_dir, copy, std::filesystem::copy_options::recursive);
     Close();
@@ -55,13 +56,16 @@ TEST_F(RecoveryTest, ATornEndIsCutOff) {
   const Shard shard{.step = 1, .seeds = {1, 2}};
   const auto opened = Get(Begin(shard));
   ASSERT_TRUE(Send(shard, opened).ok());
+  fs_.AwaitWrites();
   const std::string copy = dir_ / "torn";
   std::filesystem::copy(options_.data_dir, copy, std::filesystem::copy_options::recursive);
   Close();
   options_.data_dir = copy;
   const auto packs = PackFiles();
   ASSERT_THAT(packs, SizeIs(1));
-  std::filesystem::resize_file(packs[0], std::filesystem::file_size(packs[0]) - 4096);
+  constexpr uint64_t kWritten = kPackHeaderBytes + 2 * RecordExtent(kChunkBytes);
+  EXPECT_GT(std::filesystem::file_size(packs[0]), kWritten);  // room for the note
+  std::filesystem::resize_file(packs[0], kWritten - 4096);
   Open();
   EXPECT_THAT(Get(Begin(shard)).missing_chunks, ElementsAre(1));
   EXPECT_EQ(Why(TryPush(shard)), "OK");
@@ -120,6 +124,7 @@ TEST_F(RecoveryTest, APackOfOnlyATornHeaderStopsNoStart) {
   Attempt("a");
   const Shard shard{.step = 1, .seeds = {1}};
   ASSERT_TRUE(Send(shard, Get(Begin(shard))).ok());
+  fs_.AwaitWrites();
   const std::string copy = dir_ / "torn";
   std::filesystem::copy(options_.data_dir, copy, std::filesystem::copy_options::recursive);
   Close();

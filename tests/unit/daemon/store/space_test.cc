@@ -153,6 +153,31 @@ TEST_P(FailingPushTest, ThePackIsAbandonedAndItsChunksSentAgain) {
 }
 
 using os::Op;
+TEST_F(StoreTest, AWriteThatFailsBehindTheStreamIsToldAtTheNextChunkOrTheCommit) {
+  Attempt("a");
+  const Shard shard{.step = 1, .seeds = Seeds(1, 6)};
+  const auto opened = Get(Begin(shard));
+  fs_.HoldWrites();
+  fs_.FailNth(Op::kWrite, 4, ENOSPC);
+  EXPECT_EQ(Why(Send(shard, opened, 5)), "OK");  // all are taken before one fails
+  fs_.ReleaseWrites();
+  fs_.AwaitWrites();
+  EXPECT_EQ(Why(SendOne(shard, opened.upload_id, 5)), "NO_SPACE");  // the next is told
+  EXPECT_THAT(Steps(), IsEmpty());
+  EXPECT_THAT(Get(Begin(shard)).missing_chunks, SizeIs(6));
+
+  const auto again = Get(Begin(shard));
+  fs_.HoldWrites();
+  fs_.FailNth(Op::kWrite, 7, ENOSPC);  // the pack's header, then the sixth chunk
+  EXPECT_EQ(Why(Send(shard, again)), "OK");
+  fs_.ReleaseWrites();
+  EXPECT_EQ(Why(store_->CommitShard(again.upload_id)), "NO_SPACE");
+  EXPECT_THAT(Steps(), IsEmpty());
+  EXPECT_EQ(Why(TryPush(shard)), "OK");
+  EXPECT_TRUE(store_->Verify(r_, 0, [](const auto& p) { return p.damages.empty(); }).ok());
+  EXPECT_TRUE(Eventually([&] { return PackFiles().size() == 1; }));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, FailingPushTest,
                          ::testing::ValuesIn(std::vector<Fault>{
                              {"Create", [](auto& fs) { fs.FailNth(Op::kCreate, 1); }},
@@ -161,6 +186,7 @@ INSTANTIATE_TEST_SUITE_P(All, FailingPushTest,
                              {"FirstChunk", [](auto& fs) { fs.FailNth(Op::kWrite, 2); }},
                              {"LastChunk", [](auto& fs) { fs.FailNth(Op::kWrite, 4); }},
                              {"ShortWrite", [](auto& fs) { fs.ShortenNthWrite(3, 4096); }},
+                             {"Room", [](auto& fs) { fs.FailNth(Op::kAllocate, 1, ENOSPC); }},
                              {"DiskFull", [](auto& fs) { fs.FailNth(Op::kWrite, 3, ENOSPC); }},
                              {"Note", [](auto& fs) { fs.FailNth(Op::kWrite, 5); }},
                              {"Sync", [](auto& fs) { fs.FailNth(Op::kSyncData, 1); }},
