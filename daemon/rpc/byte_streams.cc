@@ -1,5 +1,7 @@
 #include "daemon/rpc/byte_streams.h"
 
+#include <malloc.h>
+
 #include <thread>
 #include <utility>
 
@@ -25,6 +27,9 @@ absl::Status StreamThreads::Run(std::function<void()> body) {
   }
   std::thread([this, body = std::move(body)] {
     body();
+    // main keeps freed memory for the streams; an idle daemon needs none. The
+    // call is over by now: nobody waits for this.
+    if (running() == 1) malloc_trim(0);
     absl::MutexLock lock(&mutex_);
     --running_;
   }).detach();
