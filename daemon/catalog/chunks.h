@@ -1,9 +1,9 @@
 // Which chunks a project has, where they lie and which shards refer to them; packs; space on
 // its way back to the file system.
 //
-// Liveness is the existence of a shard_chunks row: no counter can drift. A
-// chunk that no shard refers to is moved, in the same transaction that asks,
-// to `reclaim`; from there its extent is punched and the row deleted.
+// Liveness is the existence of a shard_chunks row, or of a chunk whose base it is
+// (encoding.h): no counter can drift. A chunk that nobody needs is moved, in the same transaction
+// that asks, to `reclaim`; from there its extent is punched and the row deleted.
 #pragma once
 
 #include <cstdint>
@@ -28,14 +28,17 @@ absl::StatusOr<std::vector<ckpt::Digest>> ReferToPresent(WriteTxn& txn, int64_t 
                                                          const std::vector<ckpt::Digest>& digests);
 // Records chunks of a durable pack and the shard's references to them. A
 // digest that the project has by now keeps its old location, unless that one
-// is damaged; the extent that is not kept goes to `reclaim`. Adds the new extents to the shard's stored_bytes.
+// is damaged; the extent that is not kept goes to `reclaim`. Adds the new extents to the shard's
+// stored_bytes.
 absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
                           const std::vector<StoredChunk>& chunks);
 
 // The chunk's bytes on disk are not those of its digest. Nobody new refers to
-// it, until InsertChunks brings a whole copy for all who do.
+// it, nor to the differences to it, until InsertChunks brings a whole copy for
+// all who do.
 absl::Status MarkChunkDamaged(WriteTxn& txn, int64_t project_id, const ckpt::Digest& digest);
-// Committed checkpoints, not removed, that refer to the chunk; ascending.
+// Committed checkpoints, not removed, that refer to the chunk or to a difference
+// to it; ascending.
 absl::StatusOr<std::vector<uint64_t>> ListUsers(ReadTxn& txn, int64_t project_id,
                                                 const ckpt::Digest& digest);
 

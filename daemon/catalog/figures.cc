@@ -1,8 +1,11 @@
 // The calls of chunks.h that add up or compare.
+#include <iterator>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "daemon/catalog/chunks.h"
+#include "daemon/catalog/encoding.h"
 #include "daemon/catalog/sqlite.h"
 #include "daemon/catalog/uploads.h"
 
@@ -118,25 +121,72 @@ absl::StatusOr<uint64_t> FreedBy(ReadTxn& txn, const std::vector<uint64_t>& chec
   }
   ASSIGN_OR_RETURN(Statement users,
                    db.Query("SELECT shard_row FROM shard_chunks WHERE chunk_row = ?1"));
+  // Stops at the first user from outside.
+  auto is_used = [&](int64_t row) -> absl::StatusOr<bool> {
+    bool used = false;
+    users.Rebind(row);
+    while (!used && users.Next()) used = !shards.contains(users.Int(0));
+    RETURN_IF_ERROR(users.status());
+    return used;
+  };
+  struct Freed {
+    uint64_t extent = 0;
+    int64_t base = 0;  // 0: none
+  };
+  std::unordered_map<int64_t, Freed> freed;
   std::unordered_set<int64_t> seen;
-  uint64_t freed = 0;
   for (const int64_t shard : shards) {
     ASSIGN_OR_RETURN(Statement chunks, db.Query(R"sql(
-        SELECT c.row, c.extent FROM shard_chunks AS s JOIN chunks AS c ON c.row = s.chunk_row
-        WHERE s.shard_row = ?1)sql",
+        SELECT c.row, c.extent, c.base
+        FROM shard_chunks AS s JOIN chunks AS c ON c.row = s.chunk_row WHERE s.shard_row = ?1)sql",
                                                 shard));
     while (chunks.Next()) {
       if (!seen.insert(chunks.Int(0)).second) continue;
-      // Stops at the first user from outside.
-      bool stays = false;
-      users.Rebind(chunks.Int(0));
-      while (!stays && users.Next()) stays = !shards.contains(users.Int(0));
-      RETURN_IF_ERROR(users.status());
-      if (!stays) freed += chunks.Uint(1);
+      ASSIGN_OR_RETURN(const bool used, is_used(chunks.Int(0)));
+      if (!used) freed.emplace(chunks.Int(0), Freed{chunks.Uint(1), chunks.Int(2)});
     }
     RETURN_IF_ERROR(chunks.status());
   }
-  return freed;
+  // As ReleaseUnused: what is the base of something that stays, stays; what was
+  // a base only for what goes, goes.
+  ASSIGN_OR_RETURN(Statement differences, db.Query("SELECT row FROM chunks WHERE base = ?1"));
+  auto is_base = [&](int64_t row) -> absl::StatusOr<bool> {
+    bool used = false;
+    differences.Rebind(row);
+    while (!used && differences.Next()) used = !freed.contains(differences.Int(0));
+    RETURN_IF_ERROR(differences.status());
+    return used;
+  };
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (auto it = freed.begin(); it != freed.end();) {
+      ASSIGN_OR_RETURN(const bool stays, is_base(it->first));
+      changed |= stays;
+      it = stays ? freed.erase(it) : std::next(it);
+    }
+  }
+  std::vector<int64_t> bases;
+  for (const auto& [row, chunk] : freed) {
+    if (chunk.base != 0) bases.push_back(chunk.base);
+  }
+  while (!bases.empty()) {
+    const int64_t row = bases.back();
+    bases.pop_back();
+    if (freed.contains(row)) continue;
+    ASSIGN_OR_RETURN(const bool used, is_used(row));
+    ASSIGN_OR_RETURN(const bool stays, is_base(row));
+    if (used || stays) continue;
+    ASSIGN_OR_RETURN(Statement chunk,
+                     db.Query("SELECT extent, base FROM chunks WHERE row = ?1", row));
+    if (chunk.Next()) {
+      freed.emplace(row, Freed{chunk.Uint(0), chunk.Int(1)});
+      if (chunk.Int(1) != 0) bases.push_back(chunk.Int(1));
+    }
+    RETURN_IF_ERROR(chunk.status());
+  }
+  uint64_t bytes = 0;
+  for (const auto& [row, chunk] : freed) bytes += chunk.extent;
+  return bytes;
 }
 
 absl::Status CheckReferences(ReadTxn& txn) {
@@ -158,8 +208,24 @@ absl::Status CheckReferences(ReadTxn& txn) {
                              "there are references of the released shard"));
   RETURN_IF_ERROR(ExpectNone(db, R"sql(
       SELECT c.row FROM chunks AS c
-      WHERE NOT EXISTS (SELECT 1 FROM shard_chunks AS s WHERE s.chunk_row = c.row))sql",
-                             "no shard refers to the chunk with row"));
+      WHERE NOT EXISTS (SELECT 1 FROM shard_chunks AS s WHERE s.chunk_row = c.row)
+        AND NOT EXISTS (SELECT 1 FROM chunks AS d WHERE d.base = c.row))sql",
+                             "neither a shard nor a difference refers to the chunk with row"));
+  RETURN_IF_ERROR(ExpectNone(db, R"sql(
+      SELECT d.row FROM chunks AS d JOIN chunks AS c ON c.row = d.base
+      WHERE d.encoded = 0 OR d.project_id <> c.project_id OR d.length <> c.length)sql",
+                             "it cannot be the difference to its base, the chunk with row"));
+  RETURN_IF_ERROR(
+      ExpectNone(db,
+                 fmt::format(R"sql(
+      WITH RECURSIVE r (row, links) AS (
+        SELECT row, 0 FROM chunks WHERE base IS NULL
+        UNION ALL SELECT d.row, links + 1 FROM r JOIN chunks AS d ON d.base = r.row)
+      SELECT row FROM r WHERE links > {0}
+      UNION ALL
+      SELECT row FROM chunks WHERE row NOT IN (SELECT row FROM r))sql",
+                             kMaxBases),
+                 "its chain of bases has no end or is too long, of the chunk with row"));
   RETURN_IF_ERROR(ExpectNone(db, R"sql(
       SELECT q.row FROM reclaims AS q
       WHERE q.pack_offset < (

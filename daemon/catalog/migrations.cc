@@ -275,6 +275,19 @@ CREATE INDEX answers_by_age ON answers (answered_at);
 
 ALTER TABLE reports ADD COLUMN at_fault INTEGER NOT NULL DEFAULT 0;  -- the checkpoint is
 )sql",
+    // 4: bytes at rest. Liveness: a chunk lives, too, while another's base names
+    // it. A daemon that does not know encoded chunks refuses the catalog.
+    R"sql(
+-- Bytes of the payload; 0: as it came.
+ALTER TABLE chunks ADD COLUMN encoded INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE chunks ADD COLUMN base INTEGER REFERENCES chunks (row);  -- that it is the difference to
+ALTER TABLE chunks ADD COLUMN tried INTEGER NOT NULL DEFAULT 0;  -- encoding it did not pay
+CREATE INDEX chunks_by_base ON chunks (base) WHERE base IS NOT NULL;
+-- Its chunks were all looked at.
+ALTER TABLE checkpoints ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX checkpoints_unpacked ON checkpoints (run_id, id)
+  WHERE packed = 0 AND id IS NOT NULL AND removed_at IS NULL;
+)sql",
 };
 
 absl::StatusOr<int> VersionOf(Connection& connection) {

@@ -1,4 +1,4 @@
-// What chunks.cc and uploads.cc share; internal to the catalog.
+// What several files of the catalog need to take chunks away; internal to it.
 #pragma once
 
 #include <cstdint>
@@ -10,5 +10,10 @@ namespace ckptd::catalog {
 // Takes a shard's references away and moves the chunks that no shard refers to
 // any more to `reclaims`.
 absl::Status ReleaseShard(WriteTxn& txn, int64_t project_id, int64_t shard_row);
+
+// Of the chunks in temp.released, those that no shard and no difference needs
+// go to `reclaims`, and so do their bases that nobody else needs. All must be
+// the project's.
+absl::Status ReleaseUnused(WriteTxn& txn, int64_t project_id);
 
 }  // namespace ckptd::catalog

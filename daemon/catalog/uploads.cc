@@ -198,8 +198,10 @@ absl::StatusOr<UploadRow> InsertUpload(WriteTxn& txn, const NewUpload& upload,
   return GetUpload(txn, shard_row);
 }
 
-absl::StatusOr<PackId> StartPack(WriteTxn& txn, int64_t shard_row, absl::Time now) {
-  Connection& db = txn.connection();
+namespace {
+
+absl::StatusOr<PackId> InsertPack(Connection& db, std::optional<int64_t> shard_row,
+                                  absl::Time now) {
   ASSIGN_OR_RETURN(const std::optional<int64_t> id, db.Integer(R"sql(
       UPDATE counters SET value = value + 1 WHERE name = 'pack' RETURNING value)sql"));
   if (!id) {
@@ -209,6 +211,16 @@ absl::StatusOr<PackId> StartPack(WriteTxn& txn, int64_t shard_row, absl::Time no
   RETURN_IF_ERROR(db.Run("INSERT INTO packs (id, shard_row, created_at) VALUES (?1, ?2, ?3)", *id,
                          shard_row, now));
   return static_cast<PackId>(*id);
+}
+
+}  // namespace
+
+absl::StatusOr<PackId> StartPack(WriteTxn& txn, int64_t shard_row, absl::Time now) {
+  return InsertPack(txn.connection(), shard_row, now);
+}
+
+absl::StatusOr<PackId> StartOwnPack(WriteTxn& txn, absl::Time now) {
+  return InsertPack(txn.connection(), std::nullopt, now);
 }
 
 absl::StatusOr<uint64_t> FinishShard(WriteTxn& txn, int64_t shard_row, uint32_t timeline,

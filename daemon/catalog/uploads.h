@@ -59,6 +59,8 @@ absl::StatusOr<UploadRow> InsertUpload(WriteTxn& txn, const NewUpload& upload,
 // Names the pack that the upload is about to write (0: none any more). A new
 // pack's id comes from here: never used before, also not after a crash.
 absl::StatusOr<PackId> StartPack(WriteTxn& txn, int64_t shard_row, absl::Time now);
+// A pack that no upload writes: nothing in it is anybody's until it is sealed.
+absl::StatusOr<PackId> StartOwnPack(WriteTxn& txn, absl::Time now);
 
 // The shard is durable. When it was the last of world_size, the checkpoint is
 // committed in this same transaction and its id returned; 0 otherwise.

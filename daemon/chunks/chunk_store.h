@@ -24,6 +24,8 @@ namespace ckptd {
 
 using PackId = uint64_t;
 
+struct StoredChunk;
+
 // Where a chunk lies. `extent` covers its record with header and padding: the
 // bytes that come back when it is punched out (a multiple of 4096).
 struct ChunkLocation {
@@ -31,7 +33,18 @@ struct ChunkLocation {
   uint64_t offset = 0;  // of the record, in the pack; a multiple of 4096
   uint64_t extent = 0;
   uint32_t length = 0;  // of the chunk's own bytes
-  bool operator==(const ChunkLocation&) const = default;
+  // Bytes of the record's payload where that is the chunk encoded (codec.h); 0
+  // where it is the chunk as it came.
+  uint32_t encoded = 0;
+  // What it is encoded as the difference to; nullptr: nothing.
+  std::shared_ptr<const StoredChunk> base;
+
+  uint32_t payload() const { return encoded != 0 ? encoded : length; }
+  // The same record; whatever its base is, and wherever that lies.
+  bool operator==(const ChunkLocation& other) const {
+    return pack == other.pack && offset == other.offset && extent == other.extent &&
+           length == other.length && encoded == other.encoded;
+  }
 };
 
 struct StoredChunk {
@@ -57,6 +70,10 @@ class PackWriter {
   virtual absl::StatusOr<ChunkLocation> Append(
       const ckpt::Digest& digest, std::span<const std::span<const std::byte>> parts) = 0;
 
+  // Writes a chunk of `length` bytes that was encoded (codec.h).
+  virtual absl::StatusOr<ChunkLocation> AppendEncoded(uint32_t length,
+                                                      std::span<const std::byte> encoded) = 0;
+
   // Appends a record that is no chunk: what the pack was written for
   // (a serialized ckpt.v1 message), so that the catalog can be rebuilt.
   virtual absl::Status AppendNote(std::string_view note) = 0;
@@ -72,7 +89,9 @@ class PackWriter {
 };
 
 struct RecoveredPack {
-  std::vector<StoredChunk> chunks;  // whole, digests checked, made durable
+  // Whole, digests checked, made durable. Not the encoded ones, which are only
+  // copies until the catalog says otherwise.
+  std::vector<StoredChunk> chunks;
   std::vector<std::string> notes;
   uint64_t size = 0;       // after the cut
   uint64_t cut_bytes = 0;  // of a torn end, removed
@@ -94,8 +113,9 @@ class ChunkStore {
                                                               uint64_t expected_bytes) = 0;
   absl::StatusOr<std::unique_ptr<PackWriter>> NewPack(PackId id) { return NewPack(id, 0); }
 
-  // Reads a chunk's bytes into `out` (`location.length` bytes). With `verify`
-  // their digest is compared as well; the record's header always is.
+  // Reads a chunk's bytes into `out` (`location.length` bytes), decoding them
+  // where they are encoded. With `verify` their digest is compared as well; the
+  // record's header always is.
   virtual absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
                             std::span<std::byte> out, bool verify) = 0;
 

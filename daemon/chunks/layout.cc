@@ -128,6 +128,7 @@ std::optional<RecordHeader> DecodeRecordHeader(std::span<const std::byte, kRecor
   if (flags != 0 || unused != 0) return {};
   switch (header.type) {
     case RecordType::kChunk:
+    case RecordType::kEncoded:
       if (header.length == 0 || header.length > ckpt::kMaxChunkBytes) return {};
       return header;
     case RecordType::kNote:

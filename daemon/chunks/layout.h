@@ -12,7 +12,8 @@
 //   pack header (4096 bytes)           record header (64 bytes)
 //   at  size                           at  size
 //    0     8  "CKPTPACK"                0     4  "CKR1"
-//    8     4  version, 1                4     1  type: 1 chunk, 2 note
+//    8     4  version, 1                4     1  type: 1 chunk, 2 note,
+//                                                3 encoded chunk (codec.h)
 //   12     4  zero                      5     1  flags, 0
 //   16     8  pack id                   6     2  zero
 //   24    32  BLAKE3 of bytes 0..23     8     4  length of the payload
@@ -25,6 +26,10 @@
 //
 // The record header says where it belongs, so that a block from elsewhere (an
 // old pack's, a misdirected write's) never passes for one.
+//
+// An encoded chunk's length and digest are those of the payload, as everywhere;
+// the payload says which chunk it is. A daemon from before there were any
+// refuses the directory by its catalog's schema, which it opens first.
 #pragma once
 
 #include <array>
@@ -83,7 +88,7 @@ inline constexpr uint32_t kMaxNoteBytes = ckpt::kMaxMessageBytes;
 // A record's offset is kept in blocks of 4096 in 32 bits.
 inline constexpr uint64_t kMaxPackBytes = (uint64_t{1} << 32) * os::kBlockBytes;
 
-enum class RecordType : uint8_t { kChunk = 1, kNote = 2 };
+enum class RecordType : uint8_t { kChunk = 1, kNote = 2, kEncoded = 3 };
 
 struct RecordHeader {
   RecordType type = RecordType::kChunk;

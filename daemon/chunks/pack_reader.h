@@ -7,6 +7,7 @@
 #include <span>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include <absl/synchronization/mutex.h>
 
@@ -26,6 +27,11 @@ class PackReader {
   absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
                     std::span<std::byte> out, bool verify);
   void Prefetch(std::span<const ChunkLocation> locations);
+
+  // The payload of an encoded chunk's record, of whose bytes the header's digest
+  // is true. What it holds is for the caller to check.
+  absl::StatusOr<std::vector<std::byte>> ReadEncoded(const ckpt::Digest& digest,
+                                                     const ChunkLocation& location);
 
   // Closes a pack that is about to go, lest its space stays taken.
   void Forget(PackId id) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/chunks/buffer_pool.h"
+#include "daemon/chunks/encoded_chunk.h"
 #include "daemon/chunks/layout.h"
 #include "daemon/chunks/pack_directory.h"
 #include "daemon/chunks/pack_reader.h"
@@ -30,6 +31,7 @@ class PackStore final : public ChunkStore {
 
   absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
                     std::span<std::byte> out, bool verify) override {
+    if (location.encoded != 0) return ReadEncodedChunk(reader_, digest, location, out);
     return reader_.Read(digest, location, out, verify);
   }
 
@@ -39,7 +41,7 @@ class PackStore final : public ChunkStore {
   // again until the pack goes, which loses nothing.
   absl::Status Punch(const ChunkLocation& location) override {
     if (location.offset < kPackHeaderBytes || location.offset % os::kBlockBytes != 0 ||
-        location.extent != RecordExtent(location.length)) {
+        location.extent != RecordExtent(location.payload())) {
       return ckpt::MakeError(
           absl::StatusCode::kInternal, ckpt::reason::kInternal,
           fmt::format("{} bytes at {} of pack {:016x} are no record: nothing was punched",

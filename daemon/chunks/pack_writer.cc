@@ -78,6 +78,31 @@ absl::StatusOr<ChunkLocation> FilePackWriter::Append(
   return location;
 }
 
+absl::StatusOr<ChunkLocation> FilePackWriter::AppendEncoded(uint32_t length,
+                                                            std::span<const std::byte> encoded) {
+  if (encoded.empty() || encoded.size() >= length) {
+    return Die(ckpt::BadField(
+        "encoded", fmt::format("a chunk of {} bytes is not encoded in {}", length, encoded.size()),
+        ckpt::reason::kInternal));
+  }
+  RETURN_IF_ERROR(status());
+  BufferPool::Buffer buffer = buffers_->Acquire();
+  const ckpt::Digest digest = ckpt::CopyAndHash(
+      std::span(&encoded, 1), buffer.bytes().subspan(kRecordHeaderBytes).data());
+  ASSIGN_OR_RETURN(ChunkLocation location, Reserve(static_cast<uint32_t>(encoded.size())));
+  EncodeRecordHeader({.type = RecordType::kEncoded,
+                      .length = location.length,
+                      .pack = id_,
+                      .offset = location.offset,
+                      .digest = digest},
+                     buffer.bytes().first<kRecordHeaderBytes>());
+  RETURN_IF_ERROR(
+      StartWrite(std::move(buffer), kRecordHeaderBytes + encoded.size(), location.offset));
+  location.encoded = location.length;
+  location.length = length;
+  return location;
+}
+
 absl::Status FilePackWriter::AppendNote(std::string_view note) {
   if (note.size() > kMaxNoteBytes) {
     return Die(ckpt::BadField(

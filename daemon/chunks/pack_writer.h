@@ -36,6 +36,8 @@ class FilePackWriter final : public PackWriter {
   PackId id() const override { return id_; }
   absl::StatusOr<ChunkLocation> Append(const ckpt::Digest& digest,
                                        std::span<const std::span<const std::byte>> parts) override;
+  absl::StatusOr<ChunkLocation> AppendEncoded(uint32_t length,
+                                              std::span<const std::byte> encoded) override;
   absl::Status AppendNote(std::string_view note) override;
   absl::Status MakeDurable() override;
   uint64_t size() const override;

@@ -77,7 +77,7 @@ class Scan {
     if (ckpt::HashBytes(payload_.data(), payload_.size()) != header->digest) return 0;
     if (header->type == RecordType::kNote) {
       pack_.notes.emplace_back(reinterpret_cast<const char*>(payload_.data()), payload_.size());
-    } else {
+    } else if (header->type == RecordType::kChunk) {
       pack_.chunks.push_back(
           {header->digest,
            {.pack = id_, .offset = offset, .extent = extent, .length = header->length}});

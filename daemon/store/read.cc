@@ -10,14 +10,26 @@
 #include "proto/chunking.h"
 
 namespace ckptd {
+namespace {
+
+// How often a chunk may move between a reader's look and its read of it. Far
+// more than happens: something else is wrong then.
+constexpr int kMaxMoves = 8;
+
+// The same record, and the same of all bases.
+bool IsSame(const ChunkLocation& a, const ChunkLocation& b) {
+  if (a != b || (a.base == nullptr) != (b.base == nullptr)) return false;
+  return a.base == nullptr || IsSame(a.base->location, b.base->location);
+}
+
+}  // namespace
 
 absl::StatusOr<Store::Resolved> Store::Resolve(const ckpt::RunName& name,
                                                const ckpt::Selector& selector,
                                                bool include_removed) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
-  ASSIGN_OR_RETURN(Judgement judgement,
-                   JudgeRun(*txn, run, PolicyOf(run), leases_, clock_->Now()));
+  ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, run, PolicyOf(run), leases_, clock_->Now()));
   ASSIGN_OR_RETURN(Line line, LoadLine(*txn, run));
   Selected selected = Select(selector, judgement.checkpoints, line, PolicyOf(run));
   if (selected.checkpoint != nullptr) {
@@ -53,10 +65,10 @@ absl::StatusOr<std::unique_ptr<Store::Reader>> Store::OpenReader(uint64_t checkp
   ASSIGN_OR_RETURN(ckpt::Checkpoint checkpoint, RequireCheckpoint(*txn, {}, checkpoint_id));
   ASSIGN_OR_RETURN(auto manifest, catalog::FindManifest(*txn, checkpoint_id, rank));
   if (!manifest) {
-    return ckpt::MakeError(absl::StatusCode::kNotFound, ckpt::reason::kRankNotFound,
-                           fmt::format("checkpoint {}@{} has {} shards, so there is no rank {}",
-                                       checkpoint.run.ToString(), checkpoint.step,
-                                       checkpoint.world_size, rank));
+    return ckpt::MakeError(
+        absl::StatusCode::kNotFound, ckpt::reason::kRankNotFound,
+        fmt::format("checkpoint {}@{} has {} shards, so there is no rank {}",
+                    checkpoint.run.ToString(), checkpoint.step, checkpoint.world_size, rank));
   }
   reader->manifest_ = *std::move(manifest);
   ASSIGN_OR_RETURN(reader->locations_, catalog::CheckpointChunks(*txn, checkpoint_id, rank));
@@ -64,25 +76,59 @@ absl::StatusOr<std::unique_ptr<Store::Reader>> Store::OpenReader(uint64_t checkp
 }
 
 absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out) {
-  const ckpt::Chunk& chunk = manifest_.chunks[index];
-  auto location = locations_.find(chunk.digest);
+  const ckpt::Digest& digest = manifest_.chunks[index].digest;
+  auto known = locations_.find(digest);
+  StoredChunk chunk{digest, known == locations_.end() ? ChunkLocation{} : known->second};
   absl::Status status =
-      location == locations_.end()
+      known == locations_.end()
           ? ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kChunkDamaged,
-                            fmt::format("chunk {} is not in the store", chunk.digest.Hex()))
-          : store_->chunks_->Read(chunk.digest, location->second, out, /*verify=*/true);
+                            fmt::format("chunk {} is not in the store", digest.Hex()))
+          : store_->chunks_->Read(digest, chunk.location, out, /*verify=*/true);
+  for (int moves = 0; absl::IsDataLoss(status) && moves < kMaxMoves; ++moves) {
+    ASSIGN_OR_RETURN(const bool moved, store_->FindMoved(checkpoint_id_, chunk));
+    if (!moved) break;
+    status = store_->chunks_->Read(digest, chunk.location, out, /*verify=*/true);
+  }
   if (absl::IsDataLoss(status)) {
-    std::string text = fmt::format("rank {}, chunk {}: {}", rank_, index,
-                                   std::string(status.message()));
-    absl::Status marked = store_->MarkDamaged(
-        checkpoint_id_, chunk.digest,
-        location == locations_.end() ? ChunkLocation{} : location->second, text);
+    std::string text =
+        fmt::format("rank {}, chunk {}: {}", rank_, index, std::string(status.message()));
+    chunk = store_->FindCulprit(chunk);
+    absl::Status marked = store_->MarkDamaged(checkpoint_id_, chunk.digest, chunk.location, text);
     if (!marked.ok()) {
       spdlog::error("checkpoint {} could not be marked damaged: {}", checkpoint_id_,
                     std::string(marked.message()));
     }
   }
   return status;
+}
+
+absl::StatusOr<bool> Store::FindMoved(uint64_t checkpoint_id, StoredChunk& chunk) {
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+  ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, checkpoint_id));
+  if (!checkpoint) return false;
+  ASSIGN_OR_RETURN(auto run, catalog::FindRun(*txn, checkpoint->run));
+  ASSIGN_OR_RETURN(auto found, catalog::FindChunks(*txn, run->project_id, {chunk.digest}));
+  auto now = found.find(chunk.digest);
+  if (now == found.end()) return false;
+  if (IsSame(now->second, chunk.location)) return false;
+  chunk.location = now->second;
+  return true;
+}
+
+StoredChunk Store::FindCulprit(const StoredChunk& chunk) {
+  std::vector<const StoredChunk*> chain;
+  for (const StoredChunk* link = chunk.location.base.get(); link != nullptr;
+       link = link->location.base.get()) {
+    chain.push_back(link);
+  }
+  for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
+    std::vector<std::byte> bytes((*link)->location.length);
+    if (absl::IsDataLoss(
+            chunks_->Read((*link)->digest, (*link)->location, bytes, /*verify=*/true))) {
+      return **link;
+    }
+  }
+  return chunk;
 }
 
 void Store::Reader::Prefetch(std::span<const uint32_t> indices) {
@@ -104,21 +150,21 @@ absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const ckpt::Digest& dige
   // Healed since the reader looked where it lies: what was read is nobody's.
   if (found.contains(digest) && found.at(digest) != location) return absl::OkStatus();
   RETURN_IF_ERROR(catalog::MarkChunkDamaged(*txn, run->project_id, digest));
-  ASSIGN_OR_RETURN(std::vector<uint64_t> users,
-                   catalog::ListUsers(*txn, run->project_id, digest));
+  ASSIGN_OR_RETURN(std::vector<uint64_t> users, catalog::ListUsers(*txn, run->project_id, digest));
   if (users.empty()) users.push_back(checkpoint_id);
   for (uint64_t id : users) {
     ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, id));
     if (!checkpoint || !checkpoint->damage.empty()) continue;
-    const std::string damage =
-        id == checkpoint_id ? text
-                            : fmt::format("it shares chunk {} with checkpoint {}@{}, where it was "
-                                          "found damaged", digest.Hex(), read->run.ToString(),
-                                          read->step);
+    const std::string damage = id == checkpoint_id
+                                   ? text
+                                   : fmt::format(
+                                         "it shares chunk {} with checkpoint {}@{}, where it was "
+                                         "found damaged",
+                                         digest.Hex(), read->run.ToString(), read->step);
     ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, id));
     RETURN_IF_ERROR(catalog::SetDamage(*txn, id, damage));
-    RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kDamaged, id, checkpoint->step,
-                             damage));
+    RETURN_IF_ERROR(
+        AddEvent(*txn, run_id, ckpt::Event::Kind::kDamaged, id, checkpoint->step, damage));
     spdlog::error("checkpoint {}@{} (id {}) is damaged: {}", checkpoint->run.ToString(),
                   checkpoint->step, id, damage);
   }
@@ -174,8 +220,8 @@ absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
           whole = false;
           for (const ckpt::Entry& entry : manifest.entries) {
             if (entry.offset < offsets[i + 1] && entry.offset + entry.length > offsets[i]) {
-              progress.damages.push_back({c.id, c.step, rank, entry.name,
-                                          std::string(status.message())});
+              progress.damages.push_back(
+                  {c.id, c.step, rank, entry.name, std::string(status.message())});
             }
           }
         } else if (!status.ok()) {

@@ -305,6 +305,11 @@ class Store {
                                        const ckpt::Checkpoint&)>& change);
 
   absl::Status FlagFruitless(catalog::WriteTxn& txn, const catalog::RunRow& run);
+  // Chunks move while they are read: to where they lie encoded. Looks again
+  // where this one lies; false where it, and its bases, are where it says.
+  absl::StatusOr<bool> FindMoved(uint64_t checkpoint_id, StoredChunk& chunk);
+  // Of a chunk that cannot be read and its bases, the one at fault.
+  StoredChunk FindCulprit(const StoredChunk& chunk);
   // The chunk was read from `location` and is not what its digest says: flags
   // all who refer to it.
   absl::Status MarkDamaged(uint64_t checkpoint_id, const ckpt::Digest& digest,

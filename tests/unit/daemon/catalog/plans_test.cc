@@ -3,6 +3,7 @@
 #include <regex>
 
 #include "daemon/catalog/answers.h"
+#include "daemon/catalog/encoding.h"
 #include "tests/unit/daemon/catalog/fixture.h"
 
 namespace ckptd::catalog {
@@ -60,6 +61,16 @@ class PlansTest : public CatalogTest {
     Get(CheckpointChunks(txn, first, 0));
     Get(FreedBy(txn, {first}));
     Get(ListUsers(txn, run.project_id, DigestOf(1)));
+    Get(ListUnpacked(txn, run.id));
+    Do(MarkPacked(txn, first));
+    Get(ListToEncode(txn, first, 0));
+    const auto chunk = *Get(FindChunkRow(txn, run.project_id, DigestOf(1)));
+    const auto base = *Get(FindChunkRow(txn, run.project_id, DigestOf(2)));
+    Do(MarkTried(txn, chunk));
+    const PackId own = Get(StartOwnPack(txn, now_));
+    EXPECT_TRUE(Get(MoveChunk(txn, run.project_id, chunk, {own, 4096, 4096, kLength, 50}, base,
+                              {first, second})));
+    Get(CheckpointChunks(txn, first, 0));
     Do(MarkChunkDamaged(txn, run.project_id, DigestOf(1)));
     Do(MarkRemoved(txn, first, {}, now_, std::nullopt));
     Do(MarkRestored(txn, first));
@@ -177,6 +188,9 @@ TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
            {"an answer", {"WHERE request_id = ?1"}, "autoindex_answers_1 (request_id=?)"},
            {"old answers", {"DELETE FROM answers"}, "answers_by_age (answered_at<?)"},
            {"the oldest answer", {"MIN(answered_at)"}, "answers_by_age"},
+           {"what could be encoded", {"k.tried = 0"}, "PRIMARY KEY (shard_row=?)"},
+           {"unpacked", {"c.packed = 0"}, "checkpoints_unpacked (run_id=? AND id>?)"},
+           {"differences", {"SELECT row FROM chunks WHERE base = ?1"}, "chunks_by_base (base=?)"},
            {"open packs", {"FROM packs WHERE sealed = 0"}, "packs_open"},
            {"empty packs", {"p.empty = 1 AND p.sealed = 1"}, "packs_empty"},
            {"runs of a project",

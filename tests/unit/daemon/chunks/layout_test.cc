@@ -76,7 +76,10 @@ TEST(RecordHeaderTest, LengthsThatCannotBeAreRefused) {
       {RecordType::kNote, kMaxNoteBytes, true},
       {RecordType::kNote, kMaxNoteBytes + 1, false},
       {RecordType{0}, 1, false},
-      {RecordType{3}, 1, false},
+      {RecordType::kEncoded, 0, false},
+      {RecordType::kEncoded, 1, true},
+      {RecordType::kEncoded, ckpt::kMaxChunkBytes + 1, false},
+      {RecordType{4}, 1, false},
   };
   for (const auto& test : kCases) {
     RecordHeader header = SomeHeader();
