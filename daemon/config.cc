@@ -25,6 +25,7 @@ struct Texts {
   std::string drain_timeout = "30s";
   std::string ticket_ttl = "10m";
   std::string prune_interval = "30s";
+  std::string compress = "on";
   std::string keep_last = "3";
   std::vector<std::string> keep_best = {"1:val_loss:min"};
   bool keep_all = false;
@@ -229,6 +230,7 @@ absl::Status Finish(const Texts& texts, Config& config) {
   if (config.prune_interval == absl::ZeroDuration()) {
     return ckpt::BadField("prune-interval", "prune-interval: must be longer than zero");
   }
+  config.compress = texts.compress == "on";
   ASSIGN_OR_RETURN(config.default_policy, ParsePolicy(texts));
   return absl::OkStatus();
 }
@@ -276,6 +278,18 @@ Config LoadConfig(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_option("--prune-interval", texts.prune_interval, "How often time-based work is looked for")
       ->capture_default_str();
+  app.add_option("--compress", texts.compress,
+                 "Lay history, which is neither the latest nor the best, on disk in fewer bytes: "
+                 "on or off")
+      ->check(OneOf({"on", "off"}))
+      ->capture_default_str();
+  app.add_option("--compress-level", config.compress_level, "Of zstd, 1 to 19")
+      ->check(CLI::Range(1, 19))
+      ->capture_default_str();
+  app.add_option("--compress-rate", config.compress_rate,
+                 "Read at most so much history a second for that; 0: as fast as it can")
+      ->transform(Size())
+      ->default_str("64MiB");
   AddPolicyOptions(app, texts);
   for (CLI::Option* option : app.get_options()) {
     if (std::string variable = VariableOf(*option); !variable.empty()) option->envname(variable);

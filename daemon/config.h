@@ -22,6 +22,9 @@ struct Config {
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration ticket_ttl = absl::Minutes(10);
   absl::Duration prune_interval = absl::Seconds(30);
+  bool compress = true;  // history, in the background
+  int compress_level = 1;
+  uint64_t compress_rate = 64ull << 20;  // bytes a second; 0: any
   bool allow_remote = false;  // listen beyond loopback although nothing is encrypted
   ckpt::Policy default_policy;
 

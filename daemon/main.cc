@@ -99,6 +99,9 @@ int main(int argc, char** argv) {
   options.keep_free_bytes = config.keep_free_bytes;
   options.ticket_ttl = config.ticket_ttl;
   options.prune_interval = config.prune_interval;
+  options.compress = config.compress;
+  options.compress_level = config.compress_level;
+  options.compress_rate = config.compress_rate;
   auto store = ckptd::Store::Open(options, fs.get(), &clock);
   if (!store.ok()) return Fail(store.status());
 

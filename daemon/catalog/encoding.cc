@@ -51,7 +51,14 @@ absl::StatusOr<std::vector<uint64_t>> ListUnpacked(ReadTxn& txn, int64_t run_id)
 }
 
 absl::Status MarkPacked(WriteTxn& txn, uint64_t checkpoint_id) {
-  return txn.connection().Run("UPDATE checkpoints SET packed = 1 WHERE id = ?1", checkpoint_id);
+  return txn.connection().Run(R"sql(
+      UPDATE checkpoints SET packed = 1
+      WHERE id = ?1 AND NOT EXISTS (
+        SELECT 1 FROM shards AS s JOIN shard_chunks AS x ON x.shard_row = s.row
+        JOIN chunks AS k ON k.row = x.chunk_row
+        WHERE s.checkpoint_row = checkpoints.row AND k.base IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM shard_chunks AS b WHERE b.chunk_row = k.base)))sql",
+                              checkpoint_id);
 }
 
 absl::StatusOr<std::vector<ChunkRow>> ListToEncode(ReadTxn& txn, uint64_t checkpoint_id,

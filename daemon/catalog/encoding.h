@@ -33,7 +33,7 @@ struct ChunkRow {
 // since they came, or since something changed for them. Removed ones are not
 // among them.
 absl::StatusOr<std::vector<uint64_t>> ListUnpacked(ReadTxn& txn, int64_t run_id);
-// Nothing is left to do for the checkpoint.
+// Nothing is left to do for the checkpoint; without effect where there is again.
 absl::Status MarkPacked(WriteTxn& txn, uint64_t checkpoint_id);
 
 // Chunks of the shard to encode: never tried, or differences to what nobody

@@ -43,6 +43,7 @@ absl::StatusOr<Store::ShardResult> Store::CommitShard(const std::string& upload_
   ASSIGN_OR_RETURN(ShardResult result, RecordShard(**upload));  // it exists from here
   ForgetUpload((*upload)->row().shard_row);
   janitor_->Wake();  // retention was decided with the commit; now the space
+  packer_->Look((*upload)->row().run_id);
   return result;
 }
 

@@ -238,6 +238,13 @@ std::shared_ptr<Upload> Store::Session(int64_t shard_row) {
   return it == uploads_.end() ? nullptr : it->second;
 }
 
+bool Store::IsPushUnderWay() {
+  absl::MutexLock lock(&uploads_mutex_);
+  // An upload that is only open may wait for its client for hours.
+  return std::ranges::any_of(uploads_,
+                             [](const auto& open) { return open.second.use_count() > 1; });
+}
+
 void Store::ForgetUpload(int64_t shard_row) {
   absl::MutexLock lock(&uploads_mutex_);
   uploads_.erase(shard_row);

@@ -46,16 +46,44 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   work.judge = [self](int64_t run_id) { return self->JudgeAgain(run_id); };
   store->janitor_ = std::make_unique<Janitor>(
       std::move(work), [clock] { return clock->Now(); }, self->options_.prune_interval);
+  Packing::Parts parts;
+  parts.catalog = self->catalog_.get();
+  parts.chunks = self->chunks_.get();
+  parts.level = self->options_.compress_level;
+  parts.keep_free_bytes = self->options_.keep_free_bytes;
+  parts.now = [clock] { return clock->Now(); };
+  parts.judge = [self](catalog::ReadTxn& txn, const catalog::RunRow& run) {
+    return JudgeRun(txn, run, self->PolicyOf(run), self->leases_, self->clock_->Now());
+  };
+  parts.abandon = [self](PackId pack) { self->Abandon(pack); };
+  parts.wake_janitor = [self] { self->janitor_->Wake(); };
+  parts.run_low = [self](const std::function<void()>& compute) {
+    self->packer_->RunLow(compute);
+  };
+  parts.go_on = [self](uint64_t bytes) { return self->packer_->GoOn(bytes); };
+  store->packing_ = std::make_unique<Packing>(std::move(parts));
+  store->packer_ = std::make_unique<Packer>(
+      Packer::Work{.pack = [self](int64_t run_id) { return self->packing_->PackRun(run_id); },
+                   .is_busy = [self] { return self->IsPushUnderWay(); }},
+      self->options_.compress_rate, self->options_.prune_interval);
+  if (self->options_.compress) store->packer_->Start();
+
   // What time changed while the daemon was away.
   ASSIGN_OR_RETURN(auto txn, store->catalog_->BeginRead());
   ASSIGN_OR_RETURN(auto runs, catalog::ListRuns(*txn, "", "", std::nullopt, 0));
-  for (const catalog::RunRow& run : runs) store->janitor_->JudgeAt(run.id, clock->Now());
+  for (const catalog::RunRow& run : runs) {
+    store->janitor_->JudgeAt(run.id, clock->Now());
+    store->packer_->Look(run.id);
+  }
   store->janitor_->Start();
   return store;
 }
 
 // The janitor's thread ends first and still uses janitor_, so it is not reset.
-Store::~Store() = default;
+// The packer's uses that, and the janitor's the packer.
+Store::~Store() {
+  if (packer_ != nullptr) packer_->Stop();
+}
 
 void Store::SetDefaultPolicy(const ckpt::Policy& policy) {
   absl::MutexLock lock(&policy_mutex_);
@@ -222,6 +250,7 @@ absl::Status Store::JudgeAgain(int64_t run_id) {
   ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
   ASSIGN_OR_RETURN(int removed, RemoveJudged(*txn, *run, policy, judgement, now));
   RETURN_IF_ERROR(txn->Commit());
+  packer_->Look(run_id);
   if (judgement.next_change) janitor_->JudgeAt(run_id, *judgement.next_change);
   if (removed > 0) {
     spdlog::info("{} checkpoints of {} removed by time", removed, run->name.ToString());

@@ -36,6 +36,8 @@
 #include "daemon/store/judgement.h"
 #include "daemon/store/leases.h"
 #include "daemon/store/once.h"
+#include "daemon/store/packer.h"
+#include "daemon/store/packing.h"
 #include "daemon/store/upload.h"
 #include "proto/model.h"
 #include "proto/status.h"
@@ -49,6 +51,11 @@ struct StoreOptions {
   uint64_t keep_free_bytes = 64ull << 20;  // uploads leave this much of the disk free
   absl::Duration ticket_ttl = absl::Minutes(10);
   absl::Duration prune_interval = absl::Seconds(30);  // of the timer
+  // History is laid on disk in fewer bytes (packing.h), at most so many of its
+  // bytes a second (0: any), with this level of zstd.
+  bool compress = false;
+  int compress_level = 1;
+  uint64_t compress_rate = 0;
 };
 
 class Store {
@@ -328,6 +335,9 @@ class Store {
   absl::Status JudgeAgain(int64_t run_id);
   void LeaseEnded(uint64_t checkpoint_id);
 
+  // Whether a stream or a commit has hold of an upload.
+  bool IsPushUnderWay();
+
   const StoreOptions options_;
   os::FileSystem* const fs_;
   os::Clock* const clock_;
@@ -345,6 +355,8 @@ class Store {
   // Given up, and not yet said so in the catalog: on a full disk that waits for room.
   std::vector<PackId> abandoned_ ABSL_GUARDED_BY(uploads_mutex_);
 
+  std::unique_ptr<Packing> packing_;
+  std::unique_ptr<Packer> packer_;
   std::unique_ptr<Janitor> janitor_;  // last: it uses all of the above
 };
 

@@ -15,16 +15,36 @@ namespace {
 constexpr uint64_t kSharedTensors = 6;
 
 // xorshift64*, 8 bytes at a time: as fast as memory.
+class Words {
+ public:
+  explicit Words(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) {}
+  uint64_t Next() {
+    state_ ^= state_ >> 12;
+    state_ ^= state_ << 25;
+    state_ ^= state_ >> 27;
+    return state_ * 0x2545f4914f6cdd1du;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+// Two floats a word: of every seed nearly the same, as one step's are of the
+// next one's, so that what is kept is encoded as differences.
 void FillBytes(uint64_t seed, std::span<std::byte> into) {
-  uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-  for (size_t at = 0; at < into.size(); at += sizeof(state)) {
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    const uint64_t word = state * 0x2545f4914f6cdd1du;
+  constexpr uint64_t kOwnBits = 0x00000fff00000fff;
+  constexpr uint64_t kRange = 0x87ffffff87ffffff;
+  constexpr uint64_t kExponent = 0x3800000038000000;
+  Words of_all(1), own(seed);
+  for (size_t at = 0; at < into.size(); at += sizeof(uint64_t)) {
+    const uint64_t word =
+        (((of_all.Next() & ~kOwnBits) | (own.Next() & kOwnBits)) & kRange) | kExponent;
     std::memcpy(into.data() + at, &word, std::min(sizeof(word), into.size() - at));
   }
 }
+
+// Few, so that a tensor often has its neighbour's length.
+uint64_t Rounded(uint64_t bytes) { return bytes / (128 << 10) * (128 << 10); }
 
 Part Tensor(std::string name, uint64_t bytes, uint64_t seed) {
   return {.name = std::move(name), .dtype = DType::kF32, .length = bytes / 4 * 4, .seed = seed};
@@ -73,7 +93,7 @@ std::shared_ptr<const Shard> RandomShard(Random& random, const Shard* previous) 
   // Beyond a chunk's size once in a while.
   const uint64_t most = Chance(random, 0.1) ? kMaxChunkBytes + (1 << 20) : 900 << 10;
   for (uint64_t fresh = 1 + Below(random, 3); fresh > 0; --fresh) {
-    add(kSmallEntryBytes + Below(random, most - kSmallEntryBytes), random());
+    add(kSmallEntryBytes + Rounded(Below(random, most - kSmallEntryBytes)), random());
   }
   if (Chance(random, 0.25)) add(parts.back().length, parts.back().seed);
   for (int i = 0; i < 4; ++i) {

@@ -35,7 +35,7 @@ absl::Status Show(Session& session, const Options& options) {
   std::string stored = FormatBytes(stats.stored_bytes);
   if (stats.stored_bytes > 0 && stats.logical_bytes > stats.stored_bytes) {
     stored += fmt::format(
-        " ({:.1f} times smaller: equal chunks are stored once)",
+        " ({:.1f} times smaller: equal chunks are stored once, history encoded)",
         static_cast<double>(stats.logical_bytes) / static_cast<double>(stats.stored_bytes));
   }
   fields.Add("Stored", stored);

@@ -119,6 +119,9 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
                               {"CKPTD_DRAIN_TIMEOUT", "5s"},
                               {"CKPTD_TICKET_TTL", "1h"},
                               {"CKPTD_PRUNE_INTERVAL", "1m"},
+                              {"CKPTD_COMPRESS", "off"},
+                              {"CKPTD_COMPRESS_LEVEL", "7"},
+                              {"CKPTD_COMPRESS_RATE", "1GiB"},
                               {"CKPTD_KEEP_LAST", "4"},
                               {"CKPTD_KEEP_BEST", "1:a:min,2:b:max"},
                               {"CKPTD_KEEP_DAILY", "7"},
@@ -132,6 +135,9 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
   EXPECT_EQ(config.drain_timeout, absl::Seconds(5));
   EXPECT_EQ(config.ticket_ttl, absl::Hours(1));
   EXPECT_EQ(config.prune_interval, absl::Minutes(1));
+  EXPECT_FALSE(config.compress);
+  EXPECT_EQ(config.compress_level, 7);
+  EXPECT_EQ(config.compress_rate, 1ull << 30);
   EXPECT_EQ(PolicyText(config),
             "keep_last=4 keep_best=1:a:min keep_best=2:b:max keep_daily=7 "
             "restore_grace=2h");
@@ -228,6 +234,7 @@ TEST_F(ConfigTest, EveryMistakeIsOneSentence) {
        {},
        "ticket-ttl: \"-5s\" is no length of time; write for example 90s, 15m or 24h"},
       {{"--prune-interval", "0s"}, "", {}, "prune-interval: must be longer than zero"},
+      {{"--compress", "maybe"}, "", {}, "--compress: \"maybe\" is none of on, off"},
       {{"--log-level", "loud"},
        "",
        {},
