@@ -54,7 +54,11 @@ absl::Status Upload::Append(uint32_t index, std::span<const std::span<const std:
                     chunk.digest.Hex(), chunk.length),
         ckpt::reason::kDigestMismatch);
   };
-  if (length != chunk.length) return mismatch();
+  // The writer compares digests while it copies; but what is refused must not
+  // be what a pack is begun for.
+  if (length != chunk.length || (pack() == 0 && ckpt::HashParts(parts) != chunk.digest)) {
+    return mismatch();
+  }
 
   absl::ReaderMutexLock phase(&phase_);
   ASSIGN_OR_RETURN(PackWriter * writer, Claim(chunk.digest));

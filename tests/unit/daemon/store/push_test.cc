@@ -98,6 +98,7 @@ TEST_F(StoreTest, BytesThatAreNotTheDigestsAreRefusedAndTheUploadGoesOn) {
   const Shard lie{.seeds = {1}, .good = false};
   const auto opened = Get(Begin(lie));
   EXPECT_EQ(Why(Send(lie, opened)), "DIGEST_MISMATCH");
+  EXPECT_THAT(PackFiles(), IsEmpty());
   EXPECT_EQ(Why(SendOne({.seeds = {1, 2}}, opened.upload_id, 1)), "BAD_FRAME");
   EXPECT_EQ(Why(TryPush({.seeds = {1}})), "OK");
 }
