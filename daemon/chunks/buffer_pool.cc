@@ -1,9 +1,5 @@
 #include "daemon/chunks/buffer_pool.h"
 
-#include <new>
-
-#include "daemon/os/file_system.h"
-
 namespace ckptd {
 
 BufferPool::Buffer BufferPool::Acquire() {
@@ -16,9 +12,7 @@ BufferPool::Buffer BufferPool::Acquire() {
     idle_.pop_back();
     return Buffer(this, memory);
   }
-  void* memory = std::aligned_alloc(os::kBlockBytes, os::RoundUpToBlock(buffer_bytes_));
-  if (memory == nullptr) throw std::bad_alloc();  // as operator new would: not survivable
-  return Buffer(this, static_cast<std::byte*>(memory));
+  return Buffer(this, os::AllocateForIo(buffer_bytes_).release());
 }
 
 void BufferPool::Release(std::byte* memory) {

@@ -3,13 +3,13 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <absl/synchronization/mutex.h>
+
+#include "daemon/os/io_memory.h"
 
 namespace ckptd {
 
@@ -43,16 +43,11 @@ class BufferPool {
   Buffer Acquire() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
-  using Memory = std::unique_ptr<std::byte, Free>;
-
   void Release(std::byte* memory) ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::Mutex mutex_;
   size_t available_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Memory> idle_ ABSL_GUARDED_BY(mutex_);
+  std::vector<os::IoMemory> idle_ ABSL_GUARDED_BY(mutex_);
   const size_t buffer_bytes_;
 };
 

@@ -1,0 +1,25 @@
+#include "daemon/os/io_memory.h"
+
+#include <sys/mman.h>
+
+#include <new>
+
+#include "daemon/os/file_system.h"
+
+namespace ckptd::os {
+namespace {
+
+constexpr size_t kHugePageBytes = 2 << 20;
+static_assert(kHugePageBytes % kBlockBytes == 0);
+
+}  // namespace
+
+IoMemory AllocateForIo(size_t bytes) {
+  void* memory = std::aligned_alloc(kHugePageBytes, RoundUpToBlock(bytes));
+  if (memory == nullptr) throw std::bad_alloc();
+  // Whole huge pages only: one for the rest would take more than was asked for.
+  madvise(memory, bytes / kHugePageBytes * kHugePageBytes, MADV_HUGEPAGE);
+  return IoMemory(static_cast<std::byte*>(memory));
+}
+
+}  // namespace ckptd::os
