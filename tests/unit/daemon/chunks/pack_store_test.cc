@@ -17,7 +17,10 @@ namespace {
 
 class PackStoreUnderTest final : public StoreUnderTest {
  public:
-  PackStoreUnderTest() { Reopen(); }
+  explicit PackStoreUnderTest(os::WriteMode mode = os::WriteMode::kAuto)
+      : fs_(os::NewRealFileSystem(mode)) {
+    Reopen();
+  }
   ChunkStore& store() override { return *store_; }
   void Reopen() override {
     auto store = OpenPackStore(fs_.get(), dir_.path());
@@ -28,13 +31,19 @@ class PackStoreUnderTest final : public StoreUnderTest {
 
  private:
   os::TempDir dir_;
-  std::unique_ptr<os::FileSystem> fs_ = os::NewRealFileSystem();
+  const std::unique_ptr<os::FileSystem> fs_;
   std::unique_ptr<ChunkStore> store_;
 };
 
 std::unique_ptr<StoreUnderTest> NewPackStore() { return std::make_unique<PackStoreUnderTest>(); }
 
+std::unique_ptr<StoreUnderTest> NewPlainPackStore() {
+  return std::make_unique<PackStoreUnderTest>(os::WriteMode::kPlain);
+}
+
 INSTANTIATE_TEST_SUITE_P(Packs, ChunkStoreSuite, ::testing::Values(&NewPackStore));
+INSTANTIATE_TEST_SUITE_P(PacksWrittenByThreads, ChunkStoreSuite,
+                         ::testing::Values(&NewPlainPackStore));
 
 uint64_t BlocksOf(const std::string& path) {
   struct stat st;

@@ -27,7 +27,8 @@ std::map<PackId, Outcome> Push(os::FileSystem* fs, const std::string& dir) {
   auto store = OpenPackStore(fs, dir);
   if (!store.ok()) return outcomes;
   for (const PackId id : {0x001, 0x101, 0x002}) {
-    auto writer = (*store)->NewPack(id);
+    // With room taken ahead, without, and with less than it takes.
+    auto writer = (*store)->NewPack(id, id == 0x001 ? 60000 : id == 0x101 ? 0 : 20000);
     if (!writer.ok()) continue;
     Outcome& outcome = outcomes[id];
     for (uint64_t i = 0; i < 4; ++i) {

@@ -131,5 +131,29 @@ INSTANTIATE_TEST_SUITE_P(All, WriteQueueTest, ::testing::Values(&NewRingQueue, &
                            return info.param == &NewRingQueue ? "Ring" : "Threads";
                          });
 
+// A process without a descriptor to spare stands for a kernel that refuses.
+TEST(NewWriteQueueTest, TakesThreadsWhereThereIsNoRing) {
+  TempDir dir;
+  const FileDescriptor fd = OpenDescriptor(dir / "f", O_RDWR | O_CREAT);
+  ASSERT_TRUE(fd.ok());
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const std::unique_ptr<WriteQueue> ring = NewRingQueue();
+  const std::shared_ptr<WriteQueue> queue = NewWriteQueue(WriteMode::kAuto);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(ring, nullptr);
+  ASSERT_NE(queue, nullptr);
+  const std::vector<std::byte> bytes = Fill(5000, 1);
+  absl::BlockingCounter done(1);
+  queue->Start(fd.get(), 0, bytes, [&](int error) {
+    EXPECT_EQ(error, 0);
+    done.DecrementCount();
+  });
+  done.Wait();
+  EXPECT_EQ(NewRealFileSystem()->ReadFile(dir / "f")->size(), bytes.size());
+}
+
 }  // namespace
 }  // namespace ckptd::os
