@@ -55,6 +55,18 @@ uint32_t NumberBytes(ckpt::DType dtype) {
 
 uint64_t RecordBytes(size_t payload) { return RecordExtent(static_cast<uint32_t>(payload)); }
 
+// The last look before the bytes as they came are given back.
+bool DecodesTo(const Bytes& encoded, const Bytes& base, const Bytes& chunk) {
+  const std::optional<EncodedHeader> header = DecodeHeader(encoded);
+  Bytes decoded(chunk.size());
+  return header &&
+         DecodeChunk(encoded, header->base ? std::span<const std::byte>(base)
+                                           : std::span<const std::byte>(),
+                     decoded)
+             .ok() &&
+         decoded == chunk;
+}
+
 // What lies in each chunk of a manifest.
 class Contents {
  public:
@@ -238,8 +250,15 @@ absl::Status Packing::PackChunk(const Shard& shard, const catalog::ChunkRow& chu
   const uint32_t element_bytes = element == shard.element_bytes.end() ? 1 : element->second;
   const CodecOptions options{.element_bytes = std::max(element_bytes, 1u), .level = parts_.level};
   std::optional<Bytes> encoded;
-  parts_.run_low(
-      [&, name = digest] { encoded = EncodeChunk(name, bytes, codec_base, options); });
+  bool is_lossless = true;
+  parts_.run_low([&, name = digest] {
+    encoded = EncodeChunk(name, bytes, codec_base, options);
+    if (encoded) is_lossless = DecodesTo(*encoded, base_bytes, bytes);
+  });
+  if (!is_lossless) {
+    spdlog::error("chunk {} encoded does not decode to itself and stays as it is", digest.Hex());
+    encoded.reset();
+  }
   Batch::Move move{.chunk = chunk};
   // A record is a multiple of 4096 bytes: of a small chunk nothing may be won.
   const bool pays = encoded && RecordBytes(encoded->size()) < RecordBytes(bytes.size());
