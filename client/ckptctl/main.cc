@@ -1,4 +1,6 @@
 // ckptctl: the command line of ckptd.
+#include <malloc.h>
+
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -23,6 +25,10 @@ int Fail(const absl::Status& status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // gRPC receives a fetch into memory from malloc, which would go back to the
+  // kernel after each chunk and be faulted in again (proto/channel.cc).
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
   ckpt::ctl::WatchSignals();
   ckpt::ctl::Session session;
   const auto app = ckpt::ctl::BuildCommandLine(session);
