@@ -38,6 +38,8 @@ v1::Timeline ToProto(const Timeline& timeline);
 Timeline FromProto(const v1::Timeline& message);
 v1::Event ToProto(const Event& event);
 Event FromProto(const v1::Event& message);
+v1::Budget ToProto(const Budget& budget);
+Budget FromProto(const v1::Budget& message);
 v1::GetStatsResponse ToProto(const Stats& stats);
 Stats FromProto(const v1::GetStatsResponse& message);
 

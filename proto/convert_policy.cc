@@ -1,4 +1,4 @@
-// Policies, and what makes one well-formed.
+// Policies, what makes one well-formed, and budgets.
 #include <set>
 
 #include <fmt/format.h>
@@ -57,6 +57,22 @@ absl::StatusOr<Policy> FromProto(const v1::Policy& message) {
   policy.version = message.version();
   RETURN_IF_ERROR(CheckPolicy(policy));
   return policy;
+}
+
+v1::Budget ToProto(const Budget& budget) {
+  v1::Budget message;
+  message.set_project(budget.project);
+  message.set_bytes(budget.bytes);
+  message.set_is_default(budget.is_default);
+  message.set_stored_bytes(budget.stored_bytes);
+  return message;
+}
+
+Budget FromProto(const v1::Budget& message) {
+  return {.project = message.project(),
+          .bytes = message.bytes(),
+          .is_default = message.is_default(),
+          .stored_bytes = message.stored_bytes()};
 }
 
 absl::Status CheckPolicy(const Policy& policy) {

@@ -85,7 +85,7 @@ struct Reason {
     kUnspecified = 0, kNewest = 1, kLast = 2, kBest = 3, kEverySteps = 4, kWithin = 5,
     kHourly = 6, kDaily = 7, kWeekly = 8, kMonthly = 9, kYearly = 10, kBytes = 11, kPinned = 12,
     kAliased = 13, kReferenced = 14, kLeased = 15, kAwaitingMetric = 16, kNoRules = 17,
-    kClock = 18, kDeleted = 19, kDamaged = 20, kSuperseded = 21,
+    kClock = 18, kDeleted = 19, kDamaged = 20, kSuperseded = 21, kBudget = 22,
   };
   Rule rule = Rule::kUnspecified;
   std::string text;
@@ -156,6 +156,14 @@ struct Policy {
 
 // One line: "keep_last=3 keep_best=1:val_loss:min".
 std::string ToString(const Policy& policy);
+
+// What a project's runs may take on disk together.
+struct Budget {
+  std::string project;
+  uint64_t bytes = 0;  // 0: none
+  bool is_default = true;
+  uint64_t stored_bytes = 0;
+};
 
 // ---- Other answers -------------------------------------------------------------
 

@@ -60,6 +60,8 @@ std::string_view RuleName(Reason::Rule rule) {
       return "damaged";
     case Reason::Rule::kSuperseded:
       return "superseded";
+    case Reason::Rule::kBudget:
+      return "budget";
   }
   return "unspecified";
 }
@@ -185,6 +187,14 @@ Json ToJson(const Policy& p) {
   json["upload_deadline_seconds"] = Seconds(p.upload_deadline);
   json["max_failed_resumes"] = p.max_failed_resumes;
   json["version"] = p.version;
+  return json;
+}
+
+Json ToJson(const Budget& budget) {
+  Json json = {{"project", budget.project}};
+  json["budget_bytes"] = budget.bytes == 0 ? Json() : Json(budget.bytes);
+  json["is_default"] = budget.is_default;
+  json["stored_bytes"] = budget.stored_bytes;
   return json;
 }
 

@@ -15,6 +15,7 @@ using Json = nlohmann::ordered_json;
 Json ToJson(const Checkpoint& checkpoint);
 Json ToJson(const Run& run);
 Json ToJson(const Policy& policy);
+Json ToJson(const Budget& budget);
 Json ToJson(const Event& event);
 Json ToJson(const Timeline& timeline);
 Json ToJson(const Stats& stats);

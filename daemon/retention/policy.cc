@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "daemon/retention/calendar.h"
+#include "daemon/retention/text.h"
 
 namespace ckptd::retention {
 namespace {
@@ -34,15 +35,6 @@ bool HasTimeRule(const Policy& policy) {
   const auto rules = CalendarRules(policy);
   return policy.keep_within.has_value() ||
          std::any_of(rules.begin(), rules.end(), [](const auto& r) { return r.count.has_value(); });
-}
-
-std::string FormatBytes(uint64_t bytes) {
-  if (bytes < 1024) return fmt::format("{} B", bytes);
-  static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  double value = static_cast<double>(bytes) / 1024;
-  size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
-  return fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
 bool WasAnnounced(const Candidate& c, const std::string& metric) {
@@ -320,6 +312,25 @@ std::vector<uint64_t> RankByMetric(const std::vector<Candidate>& candidates,
   ids.reserve(ranked.size());
   for (const auto& [value, id] : ranked) ids.push_back(id);
   return ids;
+}
+
+std::vector<uint32_t> BestRanks(const Policy& policy, const std::vector<Candidate>& candidates) {
+  std::unordered_map<uint64_t, uint32_t> rank_of;
+  for (const BestRule& rule : policy.keep_best) {
+    const std::vector<uint64_t> ranked = RankByMetric(candidates, rule.metric, rule.mode);
+    const size_t kept = std::min<size_t>(ranked.size(), rule.count);
+    for (uint32_t i = 0; i < kept; ++i) {
+      uint32_t& rank = rank_of.try_emplace(ranked[i], i + 1).first->second;
+      rank = std::min(rank, i + 1);
+    }
+  }
+  std::vector<uint32_t> ranks;
+  ranks.reserve(candidates.size());
+  for (const Candidate& c : candidates) {
+    const auto rank = rank_of.find(c.id);
+    ranks.push_back(rank == rank_of.end() ? 0 : rank->second);
+  }
+  return ranks;
 }
 
 std::optional<absl::Time> NextChange(const Policy& policy, const std::vector<Candidate>& candidates,

@@ -57,6 +57,7 @@ absl::StatusOr<Judgement> JudgeRun(catalog::ReadTxn& txn, const catalog::RunRow&
   for (size_t i = 0; i < verdicts.size(); ++i) {
     judgement.checkpoints[i].verdict = std::move(verdicts[i]);
   }
+  judgement.best_ranks = retention::BestRanks(policy, candidates);
   judgement.next_change = retention::NextChange(policy, candidates, now);
   ASSIGN_OR_RETURN(auto ticket_end, catalog::NextTicketEnd(txn, now));
   if (ticket_end && *ticket_end < judgement.next_change.value_or(absl::InfiniteFuture())) {

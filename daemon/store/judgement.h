@@ -19,6 +19,7 @@ namespace ckptd {
 
 struct Judgement {
   std::vector<ckpt::Checkpoint> checkpoints;  // newest first, verdicts filled
+  std::vector<uint32_t> best_ranks;           // of each, as retention::BestRanks
   std::optional<absl::Time> next_change;      // when to judge again without a commit
 };
 
