@@ -26,6 +26,7 @@ struct Texts {
   std::string ticket_ttl = "10m";
   std::string prune_interval = "30s";
   std::string compress = "on";
+  std::string budget = "none";
   std::string keep_last = "3";
   std::vector<std::string> keep_best = {"1:val_loss:min"};
   bool keep_all = false;
@@ -141,6 +142,16 @@ CLI::Validator Size() {
       "");
 }
 
+absl::StatusOr<uint64_t> ParseBudget(const std::string& text) {
+  if (text == "none") return uint64_t{0};
+  std::string number = text;
+  uint64_t bytes = 0;
+  // The validator writes the size out as a number.
+  if (Size()(number).empty() && absl::SimpleAtoi(number, &bytes) && bytes > 0) return bytes;
+  return ckpt::BadField("budget", fmt::format("budget: {} is no size above zero; write for example "
+                                              "500GiB, or none", Quoted(text)));
+}
+
 // "CKPTD_KEEP_LAST"; empty for what the environment does not set.
 std::string VariableOf(const CLI::Option& option) {
   const std::vector<std::string>& names = option.get_lnames();
@@ -231,6 +242,7 @@ absl::Status Finish(const Texts& texts, Config& config) {
     return ckpt::BadField("prune-interval", "prune-interval: must be longer than zero");
   }
   config.compress = texts.compress == "on";
+  ASSIGN_OR_RETURN(config.budget, ParseBudget(texts.budget));
   ASSIGN_OR_RETURN(config.default_policy, ParsePolicy(texts));
   return absl::OkStatus();
 }
@@ -266,6 +278,9 @@ Config LoadConfig(int argc, const char* const* argv) {
                  "Refuse uploads that would leave less of the disk free than this")
       ->transform(Size())
       ->default_str("64MiB");
+  app.add_option("--budget", texts.budget,
+                 "What each project's runs may take on disk together, such as 500GiB, or none")
+      ->capture_default_str();
   app.add_option("--io", config.io,
                  "How packs are written: auto (io_uring where the kernel allows it) or plain (by "
                  "threads)")

@@ -18,6 +18,7 @@ struct Config {
   std::vector<std::string> listen;  // host:port or unix:PATH
   std::string log_level = "info";
   uint64_t keep_free_bytes = 64ull << 20;
+  uint64_t budget = 0;  // bytes, of each project without its own; 0: none
   std::string io = "auto";  // or "plain"
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration ticket_ttl = absl::Minutes(10);
@@ -38,7 +39,8 @@ struct Config {
 // Reads arguments, environment and file. A mistake is one sentence in `text`.
 Config LoadConfig(int argc, const char* const* argv);
 
-// The file again, for SIGHUP: only log level and default policy are taken.
+// The file again, for SIGHUP: only log level, default policy and default budget
+// are taken.
 absl::StatusOr<Config> ReloadConfig(int argc, const char* const* argv);
 
 }  // namespace ckptd

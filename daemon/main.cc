@@ -64,8 +64,10 @@ void Reload(int argc, char** argv, ckptd::Store& store) {
   }
   spdlog::set_level(spdlog::level::from_str(config->log_level));
   store.SetDefaultPolicy(config->default_policy);
-  spdlog::info("configuration reloaded: log level {}, default policy {}", config->log_level,
-               ckpt::ToString(config->default_policy));
+  store.SetDefaultBudget(config->budget);
+  spdlog::info("configuration reloaded: log level {}, default policy {}, default budget {}",
+               config->log_level, ckpt::ToString(config->default_policy),
+               config->budget == 0 ? "none" : fmt::format("{} bytes", config->budget));
 }
 
 }  // namespace
@@ -96,6 +98,7 @@ int main(int argc, char** argv) {
   options.data_dir = config.data_dir;
   options.version = CKPTD_VERSION;
   options.default_policy = config.default_policy;
+  options.default_budget = config.budget;
   options.keep_free_bytes = config.keep_free_bytes;
   options.ticket_ttl = config.ticket_ttl;
   options.prune_interval = config.prune_interval;

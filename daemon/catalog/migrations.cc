@@ -288,6 +288,10 @@ ALTER TABLE checkpoints ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX checkpoints_unpacked ON checkpoints (run_id, id)
   WHERE packed = 0 AND id IS NOT NULL AND removed_at IS NULL;
 )sql",
+    // 5: what a project's runs may take together.
+    R"sql(
+ALTER TABLE projects ADD COLUMN budget INTEGER;  -- bytes; 0: none; NULL: the daemon's default
+)sql",
 };
 
 absl::StatusOr<int> VersionOf(Connection& connection) {

@@ -1,6 +1,6 @@
 // ckpt.v1.Checkpoints over a Store: parse and check, one call to the store,
 // convert. By subject: push_calls.cc, resume_calls.cc, looking_calls.cc,
-// keeping_calls.cc, push_stream.cc, fetch_stream.cc.
+// keeping_calls.cc, budget_calls.cc, push_stream.cc, fetch_stream.cc.
 #pragma once
 
 #include "ckpt/v1/service.grpc.pb.h"
@@ -51,6 +51,8 @@ class CheckpointsService final : public RawService {
   CKPT_CALL(GetPolicy);
   CKPT_CALL(SetPolicy);
   CKPT_CALL(Prune);
+  CKPT_CALL(GetBudget);
+  CKPT_CALL(SetBudget);
   CKPT_CALL(DeleteCheckpoints);
   CKPT_CALL(DeleteRun);
   CKPT_CALL(RestoreCheckpoint);

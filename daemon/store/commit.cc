@@ -73,6 +73,7 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
   }
   ASSIGN_OR_RETURN(uint64_t id, catalog::FinishShard(*txn, row->shard_row, timeline, now));
   ShardResult result;
+  std::vector<ckpt::Checkpoint> given;
   result.world_size = row->world_size;
   result.shards_durable = durable + 1;
   if (id != 0) {
@@ -85,6 +86,7 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
     ckpt::Policy policy = PolicyOf(*run);
     ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
     RETURN_IF_ERROR(RemoveJudged(*txn, *run, policy, judgement, now).status());
+    ASSIGN_OR_RETURN(given, KeepToBudget(*txn, run->project_id));
     for (const ckpt::Checkpoint& c : judgement.checkpoints) {
       if (c.id == id) result.checkpoint = c;
     }
@@ -95,6 +97,7 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
     spdlog::info("committed {}@{} (id {}): {} bytes, {} new on disk; kept as {}",
                  run->name.ToString(), row->step, id, result.checkpoint->bytes,
                  result.checkpoint->stored_bytes, ckpt::ReasonsText(result.checkpoint->verdict));
+    LogGiven(given);
   }
   return result;
 }

@@ -108,16 +108,30 @@ absl::StatusOr<std::vector<Store::PruneResult>> Store::PruneProject(
   }
   if (runs.empty()) return ProjectHasNoRuns(project);
   std::vector<PruneResult> results;
+  if (dry_run) {
+    // In one transaction, so that the budget finds what the rules leave.
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+    for (const catalog::RunRow& row : runs) {
+      ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, row.id));
+      if (!run || run->deleted) continue;
+      ASSIGN_OR_RETURN(PruneResult result, PruneIn(*txn, *run));
+      results.push_back(std::move(result));
+    }
+    RETURN_IF_ERROR(PruneToBudget(*txn, runs[0].project_id, results).status());
+    return results;  // rolled back
+  }
   for (const catalog::RunRow& run : runs) {
-    absl::StatusOr<PruneResult> result = Prune(run.name, dry_run);
+    absl::StatusOr<PruneResult> result = Prune(run.name, false);
     if (ckpt::HasReason(result.status(), ckpt::reason::kRunNotFound)) continue;  // deleted since
     RETURN_IF_ERROR(result.status());
     results.push_back(*std::move(result));
   }
-  if (dry_run) return results;
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  ASSIGN_OR_RETURN(auto given, PruneToBudget(*txn, runs[0].project_id, results));
   RETURN_IF_ERROR(Remember(*txn, once, results));
   RETURN_IF_ERROR(txn->Commit());
+  LogGiven(given);
+  janitor_->Wake();
   return results;
 }
 

@@ -27,6 +27,7 @@ Store::Store(StoreOptions options, os::FileSystem* fs, os::Clock* clock)
       clock_(clock),
       opened_at_(clock->Now()),
       default_policy_(options_.default_policy),
+      default_budget_(options_.default_budget),
       leases_([this](uint64_t checkpoint_id) { LeaseEnded(checkpoint_id); }) {}
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::FileSystem* fs,
@@ -249,12 +250,14 @@ absl::Status Store::JudgeAgain(int64_t run_id) {
   ckpt::Policy policy = PolicyOf(*run);
   ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
   ASSIGN_OR_RETURN(int removed, RemoveJudged(*txn, *run, policy, judgement, now));
+  ASSIGN_OR_RETURN(auto given, KeepToBudget(*txn, run->project_id));
   RETURN_IF_ERROR(txn->Commit());
   packer_->Look(run_id);
   if (judgement.next_change) janitor_->JudgeAt(run_id, *judgement.next_change);
   if (removed > 0) {
     spdlog::info("{} checkpoints of {} removed by time", removed, run->name.ToString());
   }
+  LogGiven(given);
   return absl::OkStatus();
 }
 

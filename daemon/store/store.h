@@ -7,8 +7,8 @@
 //
 // Implemented by subject: store.cc (open, close), push.cc (attempt, upload),
 // commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch,
-// verify), keeping.cc (policy, prune, delete, pins, aliases), looking.cc
-// (lists and figures), once.cc (the memory of answers).
+// verify), keeping.cc (policy, prune, delete, pins, aliases), budget.cc,
+// looking.cc (lists and figures), once.cc (the memory of answers).
 #pragma once
 
 #include <atomic>
@@ -26,6 +26,7 @@
 #include <absl/synchronization/mutex.h>
 
 #include "daemon/catalog/catalog.h"
+#include "daemon/catalog/projects.h"
 #include "daemon/catalog/resumes.h"
 #include "daemon/catalog/runs.h"
 #include "daemon/catalog/uploads.h"
@@ -48,6 +49,7 @@ struct StoreOptions {
   std::string data_dir;
   std::string version;  // shown by GetStats
   ckpt::Policy default_policy = ckpt::Policy::Default();
+  uint64_t default_budget = 0;  // bytes, of each project; 0: none
   uint64_t keep_free_bytes = 64ull << 20;  // uploads leave this much of the disk free
   absl::Duration ticket_ttl = absl::Minutes(10);
   absl::Duration prune_interval = absl::Seconds(30);  // of the timer
@@ -68,6 +70,8 @@ class Store {
 
   // Takes effect for every run without a policy of its own, at its next judgement.
   void SetDefaultPolicy(const ckpt::Policy& policy);
+  // Likewise, for every project without a budget of its own.
+  void SetDefaultBudget(uint64_t bytes);
 
   // What the call with this id answered, when it has had its effect; to be asked
   // before the call and, where that fails, after it: another try of the same
@@ -224,6 +228,19 @@ class Store {
   absl::Status DeleteAlias(const ckpt::RunName& run, const std::string& alias,
                            const Once<Done>& once = {});
 
+  // ---- Budget (budget.cc) ------------------------------------------------------------
+
+  absl::StatusOr<ckpt::Budget> GetBudget(const std::string& project);
+  struct BudgetResult {
+    ckpt::Budget budget;
+    std::vector<ckpt::Checkpoint> checkpoints;  // that go, in the order given
+    uint64_t freed_bytes = 0;
+  };
+  // `bytes` absent: back to the default; 0: none.
+  absl::StatusOr<BudgetResult> SetBudget(const std::string& project,
+                                         std::optional<uint64_t> bytes, bool dry_run,
+                                         const Once<BudgetResult>& once = {});
+
   // ---- Looking (looking.cc) ----------------------------------------------------------
 
   absl::StatusOr<std::vector<ckpt::Run>> ListRuns(const std::string& project,
@@ -311,6 +328,19 @@ class Store {
       const std::function<absl::Status(catalog::WriteTxn&, const catalog::RunRow&,
                                        const ckpt::Checkpoint&)>& change);
 
+  uint64_t BudgetOf(const catalog::ProjectRow& project) const;
+  absl::StatusOr<ckpt::Budget> DescribeBudget(catalog::ReadTxn& txn,
+                                              const catalog::ProjectRow& project);
+  // Removes what the project has to give to be within its budget, if anything;
+  // the caller commits. Runs are judged already: what no rule keeps is gone.
+  absl::StatusOr<std::vector<ckpt::Checkpoint>> KeepToBudget(catalog::WriteTxn& txn,
+                                                             int64_t project_id);
+  // The same, and says so in the results of the runs that give.
+  absl::StatusOr<std::vector<ckpt::Checkpoint>> PruneToBudget(catalog::WriteTxn& txn,
+                                                              int64_t project_id,
+                                                              std::vector<PruneResult>& results);
+  static void LogGiven(const std::vector<ckpt::Checkpoint>& given);
+
   absl::Status FlagFruitless(catalog::WriteTxn& txn, const catalog::RunRow& run);
   // Chunks move while they are read: to where they lie encoded. Looks again
   // where this one lies; false where it, and its bases, are where it says.
@@ -344,6 +374,7 @@ class Store {
   const absl::Time opened_at_;
   mutable absl::Mutex policy_mutex_;
   ckpt::Policy default_policy_ ABSL_GUARDED_BY(policy_mutex_);
+  std::atomic<uint64_t> default_budget_;
 
   std::unique_ptr<os::FileLock> lock_;
   std::unique_ptr<catalog::Catalog> catalog_;

@@ -4,6 +4,7 @@
 
 #include "daemon/catalog/answers.h"
 #include "daemon/catalog/encoding.h"
+#include "daemon/catalog/projects.h"
 #include "tests/unit/daemon/catalog/fixture.h"
 
 namespace ckptd::catalog {
@@ -41,6 +42,12 @@ class PlansTest : public CatalogTest {
     Do(SetAttemptTimeline(txn, run.id, 1, 1));
     Get(ListTimelines(txn, run.id));
     Get(FindUpload(txn, run.id, 1, 1, 0));
+
+    Get(FindProject(txn, "default"));
+    Get(FindProjectById(txn, run.project_id));
+    Do(SetProjectBudget(txn, run.project_id, 1));
+    Get(ListRunBytes(txn, run.project_id));
+    Get(ListRemovedHolding(txn, run.project_id));
 
     for (const bool removed : {false, true}) {
       Get(ListCheckpoints(txn, run.id, {.include_removed = removed}));
@@ -162,6 +169,8 @@ TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
            {"by id", {"WHERE c.id = ?1", "c.removal\n"}, "autoindex_checkpoints_1 (id=?)"},
            {"by step", {"c.step = ?2 AND c.id IS NOT NULL"}, "checkpoints_by_step"},
            {"reclaimable", {"reclaim_at <= ?1"}, "checkpoints_reclaimable (reclaim_at"},
+           {"removed and holding", {"c.reclaim_at >= ?2"}, "checkpoints_reclaimable (reclaim_at"},
+           {"what runs take", {"checkpoints > 0"}, "autoindex_runs_1 (project_id=?)"},
            {"next reclaimable", {"MIN(reclaim_at)"}, "checkpoints_reclaimable (reclaim_at>?)"},
            {"open uploads",
             {"WHERE c.id IS NULL ORDER BY s.row"},

@@ -50,11 +50,18 @@ TEST_F(ConfigTest, NothingHasToBeSet) {
   EXPECT_EQ(config.log_level, "info");
   EXPECT_EQ(config.keep_free_bytes, 64u << 20);
   EXPECT_EQ(config.io, "auto");
+  EXPECT_EQ(config.budget, 0u);
   EXPECT_EQ(config.default_policy, ckpt::Policy::Default());
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
   EXPECT_EQ(config.ticket_ttl, absl::Minutes(10));
   EXPECT_FALSE(config.allow_remote);
   EXPECT_EQ(Load({}, "", {{"STATE_DIRECTORY", "/var/lib/ckptd"}}).data_dir, "/var/lib/ckptd");
+}
+
+TEST_F(ConfigTest, ABudgetIsASizeOrNone) {
+  EXPECT_EQ(Load({"--budget", "2GiB"}).budget, 2ull << 30);
+  EXPECT_EQ(Load({}, "budget = \"3KiB\"\n").budget, 3072u);
+  EXPECT_EQ(Load({"--budget", "none"}, "budget = \"1GiB\"\n").budget, 0u);
 }
 
 TEST_F(ConfigTest, FlagsGoOverTheEnvironmentOverTheFile) {
@@ -212,6 +219,14 @@ TEST_F(ConfigTest, EveryMistakeIsOneSentence) {
        "",
        {},
        "--keep-free: \"5XB\" is no size; write for example 512MiB or 50GiB"},
+      {{"--budget", "0"},
+       "",
+       {},
+       "budget: \"0\" is no size above zero; write for example 500GiB, or none"},
+      {{"--budget", "lots"},
+       "",
+       {},
+       "budget: \"lots\" is no size above zero; write for example 500GiB, or none"},
       {{"--keep-best", "1:loss"},
        "",
        {},
