@@ -29,7 +29,7 @@ struct ClientOptions {
   std::string address;  // empty: client/address.h decides (CKPTD_ADDRESS, file, default)
   absl::Duration call_deadline = absl::Minutes(1);  // one try of one call
   // One try of a call that waits for a disk or for much work: CommitShard,
-  // Prune, SetPolicy, DeleteCheckpoints, DeleteRun.
+  // Prune, SetPolicy, SetBudget, DeleteCheckpoints, DeleteRun.
   absl::Duration long_call_deadline = absl::Minutes(15);
   RetryOptions retry;  // retry.window: how long a daemon's absence is ridden out
   RetryWorld world;  // what is not set is the real one
@@ -143,6 +143,11 @@ struct PolicyChange {
   Policy policy;
   PruneResult result;
 };
+struct BudgetChange {
+  Budget budget;                        // as set
+  std::vector<Checkpoint> checkpoints;  // that go, in the order in which they are given
+  uint64_t freed_bytes = 0;
+};
 struct DeleteResult {
   std::vector<Checkpoint> checkpoints;
   uint64_t freed_bytes = 0;
@@ -207,6 +212,10 @@ class Client {
   absl::StatusOr<PruneResult> Prune(const RunName& run, bool dry_run = false);
   absl::StatusOr<std::vector<PruneResult>> PruneProject(const std::string& project,
                                                         bool dry_run = false);
+  absl::StatusOr<Budget> GetBudget(const std::string& project);
+  // `bytes` 0: none; absent: back to the daemon's default.
+  absl::StatusOr<BudgetChange> SetBudget(const std::string& project, std::optional<uint64_t> bytes,
+                                         bool dry_run = false);
   absl::StatusOr<DeleteResult> DeleteCheckpoints(const RunName& run,
                                                  const std::vector<uint64_t>& checkpoint_ids,
                                                  bool dry_run = false);

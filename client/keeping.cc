@@ -222,6 +222,32 @@ absl::StatusOr<std::vector<PruneResult>> Client::PruneProject(const std::string&
   return results;
 }
 
+absl::StatusOr<Budget> Client::GetBudget(const std::string& project) {
+  v1::GetBudgetRequest request;
+  request.set_project(project);
+  ASSIGN_OR_RETURN(const v1::GetBudgetResponse response, Call(&Stub::GetBudget, request));
+  return FromProto(response.budget());
+}
+
+absl::StatusOr<BudgetChange> Client::SetBudget(const std::string& project,
+                                               std::optional<uint64_t> bytes, bool dry_run) {
+  v1::SetBudgetRequest request;
+  request.set_project(project);
+  if (!bytes) {
+    request.set_use_default(true);
+  } else if (*bytes == 0) {
+    request.set_none(true);
+  } else {
+    request.set_bytes(*bytes);
+  }
+  request.set_dry_run(dry_run);
+  ASSIGN_OR_RETURN(const v1::SetBudgetResponse response,
+                   Call(&Stub::SetBudget, request, options_.long_call_deadline));
+  return BudgetChange{.budget = FromProto(response.budget()),
+                      .checkpoints = Checkpoints(response),
+                      .freed_bytes = response.freed_bytes()};
+}
+
 absl::StatusOr<DeleteResult> Client::DeleteCheckpoints(const RunName& run,
                                                        const std::vector<uint64_t>& checkpoint_ids,
                                                        bool dry_run) {

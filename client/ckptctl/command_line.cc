@@ -142,6 +142,7 @@ std::unique_ptr<CLI::App> BuildCommandLine(Session& session) {
   AddUnpin(*app, session);
   AddAlias(*app, session);
   AddPolicy(*app, session);
+  AddBudget(*app, session);
   AddCompletion(*app, session);
   AddVersion(*app, session);
   return app;

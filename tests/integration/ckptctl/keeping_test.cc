@@ -118,6 +118,37 @@ TEST_F(KeepingTest, RewindMakesAnOlderOneTheLatest) {
   EXPECT_THAT(Ctl({"describe", "rewind"}).out, HasSubstr("TIMELINE"));
 }
 
+TEST_F(KeepingTest, ABudgetIsPreviewedThenSet) {
+  for (int step : {1, 2, 3}) Push("budgeted/a", step, step);
+  const Outcome none = Ctl({"budget", "get", "--project", "budgeted"});
+  ASSERT_THAT(none, ExitsWith(0));
+  EXPECT_THAT(none.out, HasSubstr("none (the daemon's default)"));
+  // Room for the newest alone, however small the others are laid meanwhile.
+  const std::string less = "1300KB";
+  const Outcome dry = Ctl({"budget", "set", less, "--project", "budgeted", "--dry-run"});
+  ASSERT_THAT(dry, ExitsWith(0));
+  EXPECT_THAT(dry.out, HasSubstr("past the project's budget"));
+  EXPECT_THAT(dry.out, HasSubstr("this was a dry run"));
+  EXPECT_THAT(Steps("budgeted/a"), ElementsAre(3, 2, 1));
+  EXPECT_THAT(CtlOnTerminal({"budget", "set", less, "--project", "budgeted"}, "n\n"), ExitsWith(6));
+  const Outcome set = Ctl({"budget", "set", less, "--project", "budgeted", "-y", "--json"});
+  ASSERT_THAT(set, ExitsWith(0));
+  EXPECT_EQ(set.Json()["removed"][0]["reasons"][0]["rule"], "budget");
+  EXPECT_THAT(Steps("budgeted/a"), ElementsAre(3));
+  EXPECT_THAT(Ctl({"history", "budgeted/a"}).out, HasSubstr("past the project's budget"));
+  EXPECT_THAT(Ctl({"budget", "set", "none", "--project", "budgeted"}), ExitsWith(0));
+  EXPECT_THAT(Ctl({"budget", "set", "--default", "--project", "budgeted"}), ExitsWith(0));
+  for (const std::vector<std::string>& bad :
+       std::vector<std::vector<std::string>>{{"budget", "set"},
+                                             {"budget", "set", "0"},
+                                             {"budget", "set", "much"},
+                                             {"budget", "set", "1GiB", "--default"},
+                                             {"budget", "get", "--project", "../x"}}) {
+    EXPECT_THAT(Ctl(bad), ExitsWith(2));
+  }
+  EXPECT_THAT(Ctl({"budget", "get", "--project", "nobodys"}), ExitsWith(3));
+}
+
 TEST_F(KeepingTest, PruneOfAllRunsIsSaidExplicitly) {
   Push("all", 1);
   const Outcome all = Ctl({"prune", "--all", "--dry-run", "--json"});
