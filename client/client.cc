@@ -46,7 +46,7 @@ void SleepConnecting(grpc::Channel& channel, absl::Duration duration, const Canc
 
 }  // namespace
 
-Client::Client(ClientOptions options) : options_(std::move(options)) {
+Client::Client(ClientOptions options) : given_(options), options_(std::move(options)) {
   grpc::ChannelArguments arguments = TunedChannelArguments();
   // A proxy for the web is none for the daemon beside the job.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -31,6 +31,8 @@ struct ClientOptions {
   // One try of a call that waits for a disk or for much work: CommitShard,
   // Prune, SetPolicy, SetBudget, DeleteCheckpoints, DeleteRun.
   absl::Duration long_call_deadline = absl::Minutes(15);
+  // Streams that FetchInto fetches by at a time; 0: as many as the cores feed.
+  size_t fetch_streams = 0;
   RetryOptions retry;  // retry.window: how long a daemon's absence is ridden out
   RetryWorld world;  // what is not set is the real one
 };
@@ -233,6 +235,8 @@ class Client {
   // For upload.cc and download.cc.
   const ClientOptions& options() const { return options_; }  // `address` resolved
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  // Another one to the same daemon, with a connection of its own.
+  absl::StatusOr<std::unique_ptr<Client>> Beside() const { return Connect(given_); }
   // `status` as it leaves the library: a broken line becomes UNREACHABLE, a
   // peer that is no ckptd is named.
   absl::Status Translate(const absl::Status& status) const;
@@ -252,6 +256,7 @@ class Client {
     return Call(method, request, options_.call_deadline);
   }
 
+  const ClientOptions given_;
   ClientOptions options_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Checkpoints::Stub> stub_;

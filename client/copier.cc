@@ -44,6 +44,8 @@ __attribute__((target("avx2"))) void StreamCopy(std::byte* to, const std::byte* 
 }
 #endif
 
+}  // namespace
+
 void CopyBytes(std::byte* to, const std::byte* from, size_t size) {
 #ifdef __x86_64__
   static const bool kHasAvx2 = __builtin_cpu_supports("avx2");
@@ -51,8 +53,6 @@ void CopyBytes(std::byte* to, const std::byte* from, size_t size) {
 #endif
   std::memcpy(to, from, size);
 }
-
-}  // namespace
 
 // The pieces, cut and gathered into shares that the threads take in turns.
 class Copier::Job {

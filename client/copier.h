@@ -17,6 +17,10 @@ struct CopyPiece {
   size_t size = 0;
 };
 
+// As memcpy, but past the caches where there is much: for a target that is not
+// read again soon.
+void CopyBytes(std::byte* to, const std::byte* from, size_t size);
+
 // Keeps its threads between copies. Thread-safe; copies of several callers
 // follow each other.
 class Copier {

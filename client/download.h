@@ -46,7 +46,9 @@ struct Destination {
 };
 
 // Fetches the chunks that `destinations` need, each once, and copies straight
-// into them. On an error some of them may have been written.
+// into them, by several streams where that is faster (ClientOptions::
+// fetch_streams). On an error some of them may have been written. `progress` is
+// called by one thread at a time.
 // INVALID_ARGUMENT: a range outside its entry. NOT_FOUND/ENTRY_NOT_FOUND.
 absl::Status FetchInto(Client& client, uint64_t checkpoint_id, uint32_t rank,
                        const Manifest& manifest, const std::vector<Destination>& destinations,

@@ -74,7 +74,7 @@ absl::Status SendChunks(Store& store, WriteStream& stream, const v1::FetchChunks
     // Read straight into the memory that gRPC sends and then frees.
     grpc::Slice slice(length);
     auto* bytes = reinterpret_cast<std::byte*>(const_cast<uint8_t*>(slice.begin()));
-    RETURN_IF_ERROR(reader->Read(indices[i], {bytes, length}));
+    RETURN_IF_ERROR(reader->Read(indices[i], {bytes, length}, !request.client_compares()));
     ckpt::ChunkFrame frame;
     frame.chunk_index = indices[i];
     frame.data.push_back(std::move(slice));

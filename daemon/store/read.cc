@@ -75,7 +75,7 @@ absl::StatusOr<std::unique_ptr<Store::Reader>> Store::OpenReader(uint64_t checkp
   return reader;
 }
 
-absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out) {
+absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out, bool compare) {
   const ckpt::Digest& digest = manifest_.chunks[index].digest;
   auto known = locations_.find(digest);
   StoredChunk chunk{digest, known == locations_.end() ? ChunkLocation{} : known->second};
@@ -83,11 +83,11 @@ absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out) {
       known == locations_.end()
           ? ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kChunkDamaged,
                             fmt::format("chunk {} is not in the store", digest.Hex()))
-          : store_->chunks_->Read(digest, chunk.location, out, /*verify=*/true);
+          : store_->chunks_->Read(digest, chunk.location, out, compare);
   for (int moves = 0; absl::IsDataLoss(status) && moves < kMaxMoves; ++moves) {
     ASSIGN_OR_RETURN(const bool moved, store_->FindMoved(checkpoint_id_, chunk));
     if (!moved) break;
-    status = store_->chunks_->Read(digest, chunk.location, out, /*verify=*/true);
+    status = store_->chunks_->Read(digest, chunk.location, out, compare);
   }
   if (absl::IsDataLoss(status)) {
     std::string text =

@@ -157,8 +157,9 @@ class Store {
    public:
     const ckpt::Manifest& manifest() const { return manifest_; }
     // Chunk `index` of the manifest into `out` (its length). DATA_LOSS marks
-    // the checkpoint damaged.
-    absl::Status Read(uint32_t index, std::span<std::byte> out);
+    // the checkpoint damaged. Without `compare` what is read may be anything,
+    // for the caller to compare: a chunk that was moved meanwhile, too.
+    absl::Status Read(uint32_t index, std::span<std::byte> out, bool compare = true);
     // Says that these chunks will be read soon.
     void Prefetch(std::span<const uint32_t> indices);
 

@@ -189,6 +189,11 @@ TEST_F(TransferTest, BytesHurtOnTheWayAreAskedForAgainOnce) {
   ASSERT_TRUE(Push(*client, Request()).ok());
   daemon_.fetch_damaged = 1;
   EXPECT_EQ(FetchAll(*client, 1), Staged());
+  // The first time the digests are the client's to compare; then the daemon is
+  // asked, which alone can tell what is stored from what came.
+  ASSERT_EQ(daemon_.fetches().size(), 2u);
+  EXPECT_TRUE(daemon_.fetches()[0].client_compares());
+  EXPECT_FALSE(daemon_.fetches()[1].client_compares());
 }
 
 TEST_F(TransferTest, DamagedBytesNeverReachTheSink) {
@@ -235,6 +240,51 @@ TEST_F(TransferTest, FetchIntoCopiesRangesOfEntriesAndOnlyTheirChunks) {
   EXPECT_TRUE(same(across, 1, kMaxChunkBytes - 1000));
   EXPECT_TRUE(same(again, 1, kMaxChunkBytes - 1000));
   EXPECT_THAT(daemon_.fetches().back().chunks(), ElementsAre(1u, 2u, manifest_->chunks.size() - 1));
+}
+
+TEST_F(TransferTest, SeveralStreamsFetchWhatOneDoes) {
+  ASSERT_TRUE(Push(*daemon_.Connect(), Request()).ok());
+  const size_t chunks = manifest_->chunks.size();
+  for (const size_t streams : {size_t{1}, size_t{2}, size_t{3}, chunks, chunks + 3}) {
+    SCOPED_TRACE(streams);
+    const size_t before = daemon_.fetches().size();
+    ClientOptions options = daemon_.options();
+    options.fetch_streams = streams;
+    const auto client = *Client::Connect(options);
+    std::string a(100, ' '), big(3 * kMaxChunkBytes + 1000, ' '), b(50, ' ');
+    const auto to = [](std::string& text) { return reinterpret_cast<std::byte*>(text.data()); };
+    Progress last;
+    const absl::Status status = FetchInto(*client, 1, 0, *manifest_,
+                                          {{.entry = "big", .data = to(big)},
+                                           {.entry = "a", .data = to(a)},
+                                           {.entry = "b", .data = to(b)}},
+                                          [&](const Progress& progress) {
+                                            EXPECT_GT(progress.done_bytes, last.done_bytes);
+                                            last = progress;
+                                          });
+    ASSERT_TRUE(status.ok()) << status;
+    size_t entry = 0;
+    for (const std::string* got : {&a, &big, &b}) {
+      EXPECT_EQ(std::memcmp(got->data(), staging_.entry(entry).data(), got->size()), 0) << entry;
+      ++entry;
+    }
+    EXPECT_EQ(last.done_bytes, manifest_->bytes());
+    EXPECT_EQ(last.total_bytes, manifest_->bytes());
+    EXPECT_EQ(daemon_.fetches().size() - before, std::min(streams, chunks));
+  }
+}
+
+TEST_F(TransferTest, WhenOneStreamFailsAllEndWithItsError) {
+  ASSERT_TRUE(Push(*daemon_.Connect(), Request()).ok());
+  daemon_.fetch_damaged = 1000;
+  ClientOptions options = daemon_.options();
+  options.fetch_streams = 3;
+  std::string big(3 * kMaxChunkBytes + 1000, ' ');
+  const absl::Status status =
+      FetchInto(**Client::Connect(options), 1, 0, *manifest_,
+                {{.entry = "big", .data = reinterpret_cast<std::byte*>(big.data())}});
+  EXPECT_TRUE(HasReason(status, reason::kChunkDamaged)) << status;
+  EXPECT_EQ(big, std::string(big.size(), ' ')) << "bytes that are not the checkpoint's";
 }
 
 TEST_F(TransferTest, FetchIntoRefusesWhatIsNotThere) {
