@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "daemon/catalog/sqlite.h"
 #include "daemon/catalog/uploads.h"
 #include "proto/convert.h"
@@ -69,36 +71,54 @@ absl::StatusOr<ckpt::Verdict> ParseRemoval(std::string_view bytes, uint64_t id) 
   return verdict;
 }
 
-absl::Status ReadNames(Connection& db, std::string_view sql, int64_t row,
-                       std::set<std::string>& names) {
-  ASSIGN_OR_RETURN(Statement rows, db.Query(sql, row));
-  while (rows.Next()) names.insert(rows.Text(0));
+// Calls `note(checkpoint, row)` with what one of their tables has of these
+// checkpoints; the query's first column is the place in the list.
+template <typename F>
+absl::Status ReadNotes(Connection& db, std::string_view sql, const std::string& list,
+                       std::vector<ckpt::Checkpoint>& checkpoints, F note) {
+  ASSIGN_OR_RETURN(Statement rows, db.Query(sql, list));
+  while (rows.Next()) note(checkpoints[static_cast<size_t>(rows.Int(0))], rows);
   return rows.status();
 }
 
-// What lies in tables of its own.
-absl::Status ReadNotes(Connection& db, int64_t row, ckpt::Checkpoint& checkpoint) {
-  ASSIGN_OR_RETURN(Statement metrics,
-                   db.Query("SELECT name, bits FROM metrics WHERE checkpoint_row = ?1", row));
-  while (metrics.Next()) {
-    if (metrics.IsNull(1)) {
-      checkpoint.pending_metrics.insert(metrics.Text(0));
-    } else {
-      checkpoint.metrics.emplace(metrics.Text(0), std::bit_cast<double>(metrics.Int(1)));
-    }
-  }
-  RETURN_IF_ERROR(metrics.status());
-  ASSIGN_OR_RETURN(Statement labels,
-                   db.Query("SELECT name, value FROM labels WHERE checkpoint_row = ?1", row));
-  while (labels.Next()) checkpoint.labels.emplace(labels.Text(0), labels.Text(1));
-  RETURN_IF_ERROR(labels.status());
-  RETURN_IF_ERROR(
-      ReadNames(db, "SELECT name FROM pins WHERE checkpoint_row = ?1", row, checkpoint.pins));
-  return ReadNames(db, "SELECT name FROM aliases WHERE checkpoint_row = ?1", row,
-                   checkpoint.aliases);
+// What lies in tables of its own: one query a table, however many they are.
+// `keys`: their rows.
+absl::Status ReadAllNotes(Connection& db, const std::vector<int64_t>& keys,
+                          std::vector<ckpt::Checkpoint>& checkpoints) {
+  if (keys.empty()) return absl::OkStatus();
+  const std::string list = fmt::format("[{}]", fmt::join(keys, ","));
+  RETURN_IF_ERROR(ReadNotes(db, R"sql(
+      SELECT j.key, m.name, m.bits
+      FROM json_each(?1) AS j CROSS JOIN metrics AS m ON m.checkpoint_row = j.value)sql",
+                            list, checkpoints, [](ckpt::Checkpoint& c, const Statement& row) {
+                              if (row.IsNull(2)) {
+                                c.pending_metrics.insert(row.Text(1));
+                              } else {
+                                c.metrics.emplace(row.Text(1), std::bit_cast<double>(row.Int(2)));
+                              }
+                            }));
+  RETURN_IF_ERROR(ReadNotes(db, R"sql(
+      SELECT j.key, l.name, l.value
+      FROM json_each(?1) AS j CROSS JOIN labels AS l ON l.checkpoint_row = j.value)sql",
+                            list, checkpoints, [](ckpt::Checkpoint& c, const Statement& row) {
+                              c.labels.emplace(row.Text(1), row.Text(2));
+                            }));
+  RETURN_IF_ERROR(ReadNotes(db, R"sql(
+      SELECT j.key, n.name
+      FROM json_each(?1) AS j CROSS JOIN pins AS n ON n.checkpoint_row = j.value)sql",
+                            list, checkpoints, [](ckpt::Checkpoint& c, const Statement& row) {
+                              c.pins.insert(row.Text(1));
+                            }));
+  return ReadNotes(db, R"sql(
+      SELECT j.key, a.name
+      FROM json_each(?1) AS j CROSS JOIN aliases AS a ON a.checkpoint_row = j.value)sql",
+                   list, checkpoints, [](ckpt::Checkpoint& c, const Statement& row) {
+                     c.aliases.insert(row.Text(1));
+                   });
 }
 
-absl::StatusOr<ckpt::Checkpoint> ReadCheckpoint(Connection& db, const Statement& row) {
+// Without its notes.
+absl::StatusOr<ckpt::Checkpoint> ReadCheckpoint(const Statement& row) {
   ckpt::Checkpoint checkpoint;
   checkpoint.id = row.Uint(1);
   checkpoint.run = {row.Text(2), row.Text(3)};
@@ -115,17 +135,19 @@ absl::StatusOr<ckpt::Checkpoint> ReadCheckpoint(Connection& db, const Statement&
   if (!row.IsNull(14)) {
     ASSIGN_OR_RETURN(checkpoint.verdict, ParseRemoval(row.View(14), checkpoint.id));
   }
-  RETURN_IF_ERROR(ReadNotes(db, row.Int(0), checkpoint));
   return checkpoint;
 }
 
 absl::StatusOr<std::vector<ckpt::Checkpoint>> AllCheckpoints(Connection& db, Statement rows) {
   std::vector<ckpt::Checkpoint> checkpoints;
+  std::vector<int64_t> keys;
   while (rows.Next()) {
-    ASSIGN_OR_RETURN(ckpt::Checkpoint checkpoint, ReadCheckpoint(db, rows));
+    ASSIGN_OR_RETURN(ckpt::Checkpoint checkpoint, ReadCheckpoint(rows));
     checkpoints.push_back(std::move(checkpoint));
+    keys.push_back(rows.Int(0));
   }
   RETURN_IF_ERROR(rows.status());
+  RETURN_IF_ERROR(ReadAllNotes(db, keys, checkpoints));
   return checkpoints;
 }
 
@@ -190,6 +212,16 @@ ORDER BY c.id DESC LIMIT 1)sql";
   Connection& db = txn.connection();
   ASSIGN_OR_RETURN(Statement rows, db.Query(sql, run_id, step, timeline, include_removed));
   return FirstCheckpoint(db, std::move(rows));
+}
+
+absl::StatusOr<std::vector<ckpt::Checkpoint>> ListByStep(ReadTxn& txn, int64_t run_id,
+                                                         uint64_t step) {
+  static const std::string sql = std::string(kSelectCheckpoint) + R"sql(
+WHERE c.run_id = ?1 AND c.step = ?2 AND c.id IS NOT NULL AND +c.removed_at IS NULL
+ORDER BY c.id DESC)sql";
+  Connection& db = txn.connection();
+  ASSIGN_OR_RETURN(Statement rows, db.Query(sql, run_id, Clamp(step)));
+  return AllCheckpoints(db, std::move(rows));
 }
 
 absl::StatusOr<std::optional<ckpt::Checkpoint>> FindByAlias(ReadTxn& txn, int64_t run_id,

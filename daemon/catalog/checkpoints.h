@@ -34,6 +34,9 @@ absl::StatusOr<std::optional<ckpt::Checkpoint>> FindCheckpoint(ReadTxn& txn, uin
 absl::StatusOr<std::optional<ckpt::Checkpoint>> FindByStep(ReadTxn& txn, int64_t run_id,
                                                            uint64_t step, uint32_t timeline,
                                                            bool include_removed);
+// All of a step that are not removed, newest commit first.
+absl::StatusOr<std::vector<ckpt::Checkpoint>> ListByStep(ReadTxn& txn, int64_t run_id,
+                                                         uint64_t step);
 absl::StatusOr<std::optional<ckpt::Checkpoint>> FindByAlias(ReadTxn& txn, int64_t run_id,
                                                             const std::string& alias);
 absl::StatusOr<int64_t> RunIdOf(ReadTxn& txn, uint64_t checkpoint_id);

@@ -1,5 +1,6 @@
 #include "daemon/catalog/chunks.h"
 
+#include <algorithm>
 #include <string>
 
 #include "daemon/catalog/location.h"
@@ -27,6 +28,16 @@ UPDATE chunks SET damaged = 0 WHERE row IN (
   SELECT row FROM r)
 )sql";
 
+// The index's next page is likely the one before; in the order of a manifest
+// each digest is on another.
+std::vector<const ckpt::Digest*> InIndexOrder(const std::vector<ckpt::Digest>& digests) {
+  std::vector<const ckpt::Digest*> ordered;
+  ordered.reserve(digests.size());
+  for (const ckpt::Digest& digest : digests) ordered.push_back(&digest);
+  std::ranges::sort(ordered, {}, [](const ckpt::Digest* digest) { return *digest; });
+  return ordered;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> FindChunks(
@@ -44,16 +55,27 @@ absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> FindChunks(
   return found;
 }
 
+absl::StatusOr<std::unordered_map<ckpt::Digest, uint32_t>> FindLengths(
+    ReadTxn& txn, int64_t project_id, const std::vector<ckpt::Digest>& digests) {
+  std::unordered_map<ckpt::Digest, uint32_t> lengths;
+  ASSIGN_OR_RETURN(Statement find, txn.connection().Query(kFindChunk));
+  for (const ckpt::Digest* digest : InIndexOrder(digests)) {
+    if (find.Rebind(project_id, *digest).Next()) lengths.emplace(*digest, find.Uint32(4));
+    RETURN_IF_ERROR(find.status());
+  }
+  return lengths;
+}
+
 absl::StatusOr<std::vector<ckpt::Digest>> ReferToPresent(WriteTxn& txn, int64_t project_id,
                                                          int64_t shard_row,
                                                          const std::vector<ckpt::Digest>& digests) {
   std::vector<ckpt::Digest> present;
   ASSIGN_OR_RETURN(Statement find, txn.connection().Query(kFindChunk));
   ASSIGN_OR_RETURN(Statement refer, txn.connection().Query(kRefer));
-  for (const ckpt::Digest& digest : digests) {
-    if (find.Rebind(project_id, digest).Next() && !find.Bool(7)) {
+  for (const ckpt::Digest* digest : InIndexOrder(digests)) {
+    if (find.Rebind(project_id, *digest).Next() && !find.Bool(7)) {
       RETURN_IF_ERROR(refer.Rebind(shard_row, find.Int(0)).Run());
-      present.push_back(digest);
+      present.push_back(*digest);
     }
     RETURN_IF_ERROR(find.status());
   }
@@ -76,9 +98,13 @@ absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
       WHERE row = ?1)sql"));
   ASSIGN_OR_RETURN(Statement refer, db.Query(kRefer));
 
+  std::vector<const StoredChunk*> ordered;
+  for (const StoredChunk& chunk : chunks) ordered.push_back(&chunk);
+  std::ranges::stable_sort(ordered, {}, &StoredChunk::digest);
   BaseCache bases;
   uint64_t added = 0, added_bytes = 0;
-  for (const auto& [digest, location] : chunks) {
+  for (const StoredChunk* chunk : ordered) {
+    const auto& [digest, location] = *chunk;
     RETURN_IF_ERROR(insert
                         .Rebind(project_id, digest, location.pack, location.offset, location.extent,
                                 location.length)

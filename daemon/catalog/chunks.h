@@ -21,8 +21,13 @@ namespace ckptd::catalog {
 absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> FindChunks(
     ReadTxn& txn, int64_t project_id, const std::vector<ckpt::Digest>& digests);
 
+// Lengths of those of `digests` that the project has.
+absl::StatusOr<std::unordered_map<ckpt::Digest, uint32_t>> FindLengths(
+    ReadTxn& txn, int64_t project_id, const std::vector<ckpt::Digest>& digests);
+
 // The shard refers from now on to those of `digests` that the project has
-// whole; returns which (so they cannot go while the upload runs). Idempotent.
+// whole; returns which, in no order (so they cannot go while the upload runs).
+// Idempotent.
 absl::StatusOr<std::vector<ckpt::Digest>> ReferToPresent(WriteTxn& txn, int64_t project_id,
                                                          int64_t shard_row,
                                                          const std::vector<ckpt::Digest>& digests);
@@ -50,9 +55,11 @@ absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> ShardChunks(Read
 absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> CheckpointChunks(
     ReadTxn& txn, uint64_t checkpoint_id, uint32_t rank);
 
-// Takes a removed checkpoint's references away and queues the extents of
-// chunks that nobody refers to any more. Marks it reclaimed. At most once.
-absl::Status ReleaseCheckpoint(WriteTxn& txn, uint64_t checkpoint_id);
+// Takes at most `limit` of a removed checkpoint's references away and queues
+// the extents of chunks that nobody refers to any more. Marks it reclaimed: from
+// the first call it cannot be restored. Returns whether that were the last;
+// otherwise it is to be called again, also after a crash.
+absl::StatusOr<bool> ReleaseCheckpoint(WriteTxn& txn, uint64_t checkpoint_id, uint32_t limit);
 
 struct Reclaim {
   int64_t row = 0;

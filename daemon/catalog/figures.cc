@@ -204,7 +204,10 @@ absl::Status CheckReferences(ReadTxn& txn) {
                              "there is no manifest of shard"));
   RETURN_IF_ERROR(ExpectNone(db, R"sql(
       SELECT x.shard_row FROM shard_chunks AS x
-      WHERE NOT EXISTS (SELECT 1 FROM manifests AS m WHERE m.shard_row = x.shard_row))sql",
+      WHERE NOT EXISTS (SELECT 1 FROM manifests AS m WHERE m.shard_row = x.shard_row)
+        AND NOT EXISTS (
+          SELECT 1 FROM shards AS s JOIN checkpoints AS c ON c.row = s.checkpoint_row
+          WHERE s.row = x.shard_row AND c.reclaim_at IS NOT NULL))sql",
                              "there are references of the released shard"));
   RETURN_IF_ERROR(ExpectNone(db, R"sql(
       SELECT c.row FROM chunks AS c

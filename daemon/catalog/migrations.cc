@@ -292,6 +292,13 @@ CREATE INDEX checkpoints_unpacked ON checkpoints (run_id, id)
     R"sql(
 ALTER TABLE projects ADD COLUMN budget INTEGER;  -- bytes; 0: none; NULL: the daemon's default
 )sql",
+    // 6: the end of a ticket concerns the run whose checkpoint it holds, and is
+    // found by tickets_open. From here on a checkpoint's space is given back in
+    // several transactions: reclaimed is set in the first, reclaim_at cleared in
+    // the last.
+    R"sql(
+DROP INDEX tickets_by_end;
+)sql",
 };
 
 absl::StatusOr<int> VersionOf(Connection& connection) {

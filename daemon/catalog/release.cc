@@ -48,22 +48,39 @@ absl::Status ReleaseUnused(WriteTxn& txn, int64_t project_id) {
   return db.Run("DELETE FROM chunks WHERE row IN (SELECT chunk_row FROM temp.released)");
 }
 
-absl::Status ReleaseShard(WriteTxn& txn, int64_t project_id, int64_t shard_row) {
+namespace {
+
+// Takes at most `limit` (-1: all) of the shard's references away. How many.
+absl::StatusOr<int64_t> ReleaseReferences(WriteTxn& txn, int64_t project_id, int64_t shard_row,
+                                          int64_t limit) {
   Connection& db = txn.connection();
   RETURN_IF_ERROR(db.Run("DELETE FROM temp.released"));
-  RETURN_IF_ERROR(
-      db.Run("INSERT INTO temp.released SELECT chunk_row FROM shard_chunks WHERE shard_row = ?1",
-             shard_row));
-  RETURN_IF_ERROR(db.Run("DELETE FROM shard_chunks WHERE shard_row = ?1", shard_row));
-  return ReleaseUnused(txn, project_id);
+  RETURN_IF_ERROR(db.Run(R"sql(
+      INSERT INTO temp.released
+      SELECT chunk_row FROM shard_chunks WHERE shard_row = ?1 LIMIT ?2)sql",
+                         shard_row, limit));
+  const int64_t released = db.changes();
+  if (released == 0) return 0;
+  RETURN_IF_ERROR(db.Run(R"sql(
+      DELETE FROM shard_chunks
+      WHERE shard_row = ?1 AND chunk_row IN (SELECT chunk_row FROM temp.released))sql",
+                         shard_row));
+  RETURN_IF_ERROR(ReleaseUnused(txn, project_id));
+  return released;
 }
 
-absl::Status ReleaseCheckpoint(WriteTxn& txn, uint64_t checkpoint_id) {
+}  // namespace
+
+absl::Status ReleaseShard(WriteTxn& txn, int64_t project_id, int64_t shard_row) {
+  return ReleaseReferences(txn, project_id, shard_row, -1).status();
+}
+
+absl::StatusOr<bool> ReleaseCheckpoint(WriteTxn& txn, uint64_t checkpoint_id, uint32_t limit) {
   Connection& db = txn.connection();
   // Asked here, in the transaction that takes the chunks away.
   RETURN_IF_ERROR(db.Run(R"sql(
-      UPDATE checkpoints SET reclaimed = 1, reclaim_at = NULL
-      WHERE id = ?1 AND removed_at IS NOT NULL AND reclaimed = 0)sql",
+      UPDATE checkpoints SET reclaimed = 1
+      WHERE id = ?1 AND removed_at IS NOT NULL AND reclaim_at IS NOT NULL)sql",
                          checkpoint_id));
   if (db.changes() == 0) {
     return ckpt::MakeError(
@@ -77,11 +94,18 @@ absl::Status ReleaseCheckpoint(WriteTxn& txn, uint64_t checkpoint_id) {
       JOIN runs AS r ON r.id = c.run_id
       WHERE c.id = ?1)sql",
                                               checkpoint_id));
+  int64_t left = limit;
   while (shards.Next()) {
-    RETURN_IF_ERROR(ReleaseShard(txn, shards.Int(1), shards.Int(0)));
     RETURN_IF_ERROR(db.Run("DELETE FROM manifests WHERE shard_row = ?1", shards.Int(0)));
+    ASSIGN_OR_RETURN(const int64_t released,
+                     ReleaseReferences(txn, shards.Int(1), shards.Int(0), left));
+    left -= released;
+    if (left <= 0) return false;
   }
-  return shards.status();
+  RETURN_IF_ERROR(shards.status());
+  RETURN_IF_ERROR(
+      db.Run("UPDATE checkpoints SET reclaim_at = NULL WHERE id = ?1", checkpoint_id));
+  return true;
 }
 
 }  // namespace ckptd::catalog

@@ -131,11 +131,12 @@ absl::StatusOr<std::vector<uint64_t>> ListTicketed(ReadTxn& txn, int64_t run_id,
   return ids;
 }
 
-absl::StatusOr<std::optional<absl::Time>> NextTicketEnd(ReadTxn& txn, absl::Time now) {
-  ASSIGN_OR_RETURN(
-      const std::optional<int64_t> end,
-      txn.connection().Integer(
-          "SELECT MIN(expires_at) FROM tickets WHERE complete = 0 AND expires_at > ?1", now));
+absl::StatusOr<std::optional<absl::Time>> NextTicketEnd(ReadTxn& txn, int64_t run_id,
+                                                        absl::Time now) {
+  ASSIGN_OR_RETURN(const std::optional<int64_t> end, txn.connection().Integer(R"sql(
+      SELECT MIN(expires_at) FROM tickets
+      WHERE checkpoint_run = ?1 AND complete = 0 AND expires_at > ?2)sql",
+                                                                              run_id, now));
   if (!end) return std::nullopt;
   return absl::FromUnixNanos(*end);
 }

@@ -43,7 +43,8 @@ absl::StatusOr<bool> InsertReport(WriteTxn& txn, int64_t ticket_id, uint32_t ran
 // lapsed nor all reports.
 absl::StatusOr<std::vector<uint64_t>> ListTicketed(ReadTxn& txn, int64_t run_id, absl::Time now);
 // Earliest end of such a ticket.
-absl::StatusOr<std::optional<absl::Time>> NextTicketEnd(ReadTxn& txn, absl::Time now);
+absl::StatusOr<std::optional<absl::Time>> NextTicketEnd(ReadTxn& txn, int64_t run_id,
+                                                        absl::Time now);
 // Tickets given for `checkpoint_id` since the run's last commit: resumes in a
 // row that led to none.
 absl::StatusOr<uint32_t> CountFruitlessResumes(ReadTxn& txn, int64_t run_id,

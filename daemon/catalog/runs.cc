@@ -172,6 +172,15 @@ ORDER BY p.name, r.name LIMIT ?5)sql";
   return runs;
 }
 
+absl::StatusOr<std::vector<int64_t>> ListRunIds(ReadTxn& txn) {
+  ASSIGN_OR_RETURN(Statement rows,
+                   txn.connection().Query("SELECT id FROM runs WHERE deleted = 0"));
+  std::vector<int64_t> ids;
+  while (rows.Next()) ids.push_back(rows.Int(0));
+  RETURN_IF_ERROR(rows.status());
+  return ids;
+}
+
 absl::StatusOr<uint64_t> SetRunPolicy(WriteTxn& txn, int64_t run_id,
                                       const std::optional<ckpt::Policy>& policy, absl::Time now) {
   Connection& db = txn.connection();
@@ -258,6 +267,18 @@ absl::StatusOr<std::vector<ckpt::Timeline>> ListTimelines(ReadTxn& txn, int64_t 
   }
   RETURN_IF_ERROR(rows.status());
   return timelines;
+}
+
+absl::StatusOr<std::map<uint64_t, uint32_t>> ListForks(ReadTxn& txn, int64_t run_id) {
+  ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(R"sql(
+      SELECT c.id, c.timeline
+      FROM timelines AS t CROSS JOIN checkpoints AS c ON c.id = t.forked_from
+      WHERE t.run_id = ?1 AND c.run_id = ?1)sql",
+                                                          run_id));
+  std::map<uint64_t, uint32_t> forks;
+  while (rows.Next()) forks.emplace(rows.Uint(0), rows.Uint32(1));
+  RETURN_IF_ERROR(rows.status());
+  return forks;
 }
 
 absl::StatusOr<ckpt::Timeline> InsertTimeline(WriteTxn& txn, int64_t run_id, uint64_t forked_from,

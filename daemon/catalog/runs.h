@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,6 +48,9 @@ absl::StatusOr<std::vector<RunRow>> ListRuns(ReadTxn& txn, const std::string& pr
                                              const std::optional<ckpt::RunName>& after,
                                              uint32_t limit);
 
+// Of all runs not deleted, in no order.
+absl::StatusOr<std::vector<int64_t>> ListRunIds(ReadTxn& txn);
+
 // Sets or (nullopt) unsets the run's policy; the version counts up either way
 // and is put into the stored policy. Returns the new version.
 absl::StatusOr<uint64_t> SetRunPolicy(WriteTxn& txn, int64_t run_id,
@@ -64,6 +68,9 @@ absl::Status SetAttemptResumedFrom(WriteTxn& txn, int64_t run_id, uint64_t numbe
 absl::Status SetAttemptTimeline(WriteTxn& txn, int64_t run_id, uint64_t number, uint32_t timeline);
 
 absl::StatusOr<std::vector<ckpt::Timeline>> ListTimelines(ReadTxn& txn, int64_t run_id);
+// For each checkpoint of the run that one of its timelines was forked from, the
+// timeline that it lies on.
+absl::StatusOr<std::map<uint64_t, uint32_t>> ListForks(ReadTxn& txn, int64_t run_id);
 // The next number becomes the run's current timeline.
 absl::StatusOr<ckpt::Timeline> InsertTimeline(WriteTxn& txn, int64_t run_id, uint64_t forked_from,
                                               const std::string& reason, absl::Time now);

@@ -80,6 +80,13 @@ absl::StatusOr<Store::BudgetResult> Store::SetBudget(const std::string& name,
   return result;
 }
 
+absl::StatusOr<bool> Store::IsOverBudget(catalog::ReadTxn& txn, int64_t project_id) {
+  ASSIGN_OR_RETURN(auto project, catalog::FindProjectById(txn, project_id));
+  if (!project) return false;
+  const uint64_t budget = BudgetOf(*project);
+  return budget != 0 && project->stored_bytes > budget;
+}
+
 void Store::LogGiven(const std::vector<ckpt::Checkpoint>& given) {
   for (const ckpt::Checkpoint& c : given) {
     spdlog::info("{}@{} (id {}) removed: {}", c.run.ToString(), c.step, c.id,
@@ -90,10 +97,10 @@ void Store::LogGiven(const std::vector<ckpt::Checkpoint>& given) {
 absl::StatusOr<std::vector<ckpt::Checkpoint>> Store::KeepToBudget(catalog::WriteTxn& txn,
                                                                   int64_t project_id) {
   std::vector<ckpt::Checkpoint> given;
+  ASSIGN_OR_RETURN(const bool over, IsOverBudget(txn, project_id));
+  if (!over) return given;  // nearly always
   ASSIGN_OR_RETURN(auto project, catalog::FindProjectById(txn, project_id));
-  if (!project) return given;
   const uint64_t budget = BudgetOf(*project);
-  if (budget == 0 || project->stored_bytes <= budget) return given;  // nearly always
   ASSIGN_OR_RETURN(std::vector<uint64_t> gone, catalog::ListRemovedHolding(txn, project_id));
   // What has to go of all that lies there, that which is removed included.
   const uint64_t excess = project->stored_bytes - budget;

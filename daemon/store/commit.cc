@@ -8,7 +8,7 @@
 #include "daemon/catalog/chunks.h"
 #include "daemon/catalog/uploads.h"
 #include "daemon/store/errors.h"
-#include "daemon/store/line.h"
+#include "daemon/store/selection.h"
 #include "daemon/store/store.h"
 
 namespace ckptd {
@@ -84,7 +84,8 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
                                          row->attempt, timeline, result.checkpoint->bytes,
                                          result.checkpoint->stored_bytes)));
     ckpt::Policy policy = PolicyOf(*run);
-    ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
+    ASSIGN_OR_RETURN(Judgement judgement,
+                     JudgeSome(*txn, *run, policy, leases_, now, {*result.checkpoint}));
     RETURN_IF_ERROR(RemoveJudged(*txn, *run, policy, judgement, now).status());
     ASSIGN_OR_RETURN(given, KeepToBudget(*txn, run->project_id));
     for (const ckpt::Checkpoint& c : judgement.checkpoints) {
@@ -120,7 +121,8 @@ absl::StatusOr<uint32_t> Store::ChooseTimeline(catalog::WriteTxn& txn, const cat
     why = fmt::format("attempt {} went back from step {} to {}", attempt.number, end[0].step, step);
   } else {
     ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
-    ASSIGN_OR_RETURN(auto committed, catalog::ListCheckpoints(txn, run.id, {}));
+    // Down to the newest on the line, also where that is damaged.
+    ASSIGN_OR_RETURN(auto committed, ListDownToWhole(txn, run.id, line, 0));
     auto end = std::find_if(committed.begin(), committed.end(), [&](const ckpt::Checkpoint& c) {
       return line.Contains(c.timeline, c.id);
     });

@@ -6,6 +6,13 @@
 #include <spdlog/spdlog.h>
 
 namespace ckptd {
+namespace {
+
+// Of the runs that are due so many are judged before space is given back again:
+// after a start all are due.
+constexpr size_t kRunsAtOnce = 64;
+
+}  // namespace
 
 Janitor::Janitor(Work work, std::function<absl::Time()> now, absl::Duration interval)
     : work_(std::move(work)), now_(std::move(now)), interval_(interval) {}
@@ -57,10 +64,11 @@ void Janitor::Loop() {
       if (stopping_) return;
       awake_ = false;
       absl::Time now = now_();
-      for (auto it = due_.begin(); it != due_.end();) {
+      for (auto it = due_.begin(); it != due_.end() && !awake_;) {
         if (it->second <= now) {
           due.push_back(it->first);
           it = due_.erase(it);
+          awake_ = due.size() == kRunsAtOnce;  // there may be more
         } else {
           ++it;
         }

@@ -1,7 +1,7 @@
 #include "daemon/store/judgement.h"
 
-#include <algorithm>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -9,31 +9,23 @@
 #include "daemon/catalog/events.h"
 #include "daemon/catalog/resumes.h"
 #include "daemon/retention/policy.h"
+#include "daemon/store/selection.h"
 
 namespace ckptd {
 
-absl::StatusOr<Line> LoadLine(catalog::ReadTxn& txn, const catalog::RunRow& run) {
-  ASSIGN_OR_RETURN(std::vector<ckpt::Timeline> timelines, catalog::ListTimelines(txn, run.id));
-  std::map<uint64_t, uint32_t> forks;
-  for (const ckpt::Timeline& timeline : timelines) {
-    if (timeline.forked_from == 0) continue;
-    ASSIGN_OR_RETURN(auto parent, catalog::FindCheckpoint(txn, timeline.forked_from));
-    if (parent && parent->run == run.name) forks[parent->id] = parent->timeline;
-  }
-  return Line(timelines, forks, run.current_timeline);
-}
+namespace {
 
-absl::StatusOr<Judgement> JudgeRun(catalog::ReadTxn& txn, const catalog::RunRow& run,
-                                   const ckpt::Policy& policy, const Leases& leases,
-                                   absl::Time now) {
-  Judgement judgement;
-  ASSIGN_OR_RETURN(judgement.checkpoints, catalog::ListCheckpoints(txn, run.id, {}));
-  ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
+// `checkpoints`: all that the policy ranks, and the newest whole one.
+absl::StatusOr<Judgement> Judge(catalog::ReadTxn& txn, const catalog::RunRow& run,
+                                const ckpt::Policy& policy, const Leases& leases, absl::Time now,
+                                const Line& line, std::vector<ckpt::Checkpoint> checkpoints) {
   ASSIGN_OR_RETURN(std::vector<uint64_t> referenced, catalog::ListReferenced(txn, run.id));
   ASSIGN_OR_RETURN(std::vector<uint64_t> ticketed, catalog::ListTicketed(txn, run.id, now));
   std::set<uint64_t> references(referenced.begin(), referenced.end());
   std::set<uint64_t> tickets(ticketed.begin(), ticketed.end());
 
+  Judgement judgement;
+  judgement.checkpoints = std::move(checkpoints);
   std::vector<retention::Candidate> candidates;
   candidates.reserve(judgement.checkpoints.size());
   for (const ckpt::Checkpoint& c : judgement.checkpoints) {
@@ -59,11 +51,36 @@ absl::StatusOr<Judgement> JudgeRun(catalog::ReadTxn& txn, const catalog::RunRow&
   }
   judgement.best_ranks = retention::BestRanks(policy, candidates);
   judgement.next_change = retention::NextChange(policy, candidates, now);
-  ASSIGN_OR_RETURN(auto ticket_end, catalog::NextTicketEnd(txn, now));
+  ASSIGN_OR_RETURN(auto ticket_end, catalog::NextTicketEnd(txn, run.id, now));
   if (ticket_end && *ticket_end < judgement.next_change.value_or(absl::InfiniteFuture())) {
     judgement.next_change = ticket_end;
   }
   return judgement;
+}
+
+}  // namespace
+
+absl::StatusOr<Judgement> JudgeRun(catalog::ReadTxn& txn, const catalog::RunRow& run,
+                                   const ckpt::Policy& policy, const Leases& leases,
+                                   absl::Time now) {
+  ASSIGN_OR_RETURN(auto checkpoints, catalog::ListCheckpoints(txn, run.id, {}));
+  ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
+  return Judge(txn, run, policy, leases, now, line, std::move(checkpoints));
+}
+
+absl::StatusOr<Judgement> JudgeSome(catalog::ReadTxn& txn, const catalog::RunRow& run,
+                                    const ckpt::Policy& policy, const Leases& leases,
+                                    absl::Time now, std::vector<ckpt::Checkpoint> some) {
+  if (policy.has_rules()) return JudgeRun(txn, run, policy, leases, now);
+  ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
+  // Of those that are not asked for only the newest whole one matters.
+  ASSIGN_OR_RETURN(auto newest, ListDownToWhole(txn, run.id, line, 0));
+  std::set<uint64_t> asked;
+  for (const ckpt::Checkpoint& c : some) asked.insert(c.id);
+  for (ckpt::Checkpoint& c : newest) {
+    if (!asked.contains(c.id)) some.push_back(std::move(c));
+  }
+  return Judge(txn, run, policy, leases, now, line, std::move(some));
 }
 
 absl::StatusOr<int> RemoveJudged(catalog::WriteTxn& txn, const catalog::RunRow& run,

@@ -11,7 +11,6 @@
 #include "daemon/catalog/catalog.h"
 #include "daemon/catalog/runs.h"
 #include "daemon/store/leases.h"
-#include "daemon/store/line.h"
 #include "proto/model.h"
 #include "proto/status.h"
 
@@ -23,12 +22,17 @@ struct Judgement {
   std::optional<absl::Time> next_change;      // when to judge again without a commit
 };
 
-absl::StatusOr<Line> LoadLine(catalog::ReadTxn& txn, const catalog::RunRow& run);
-
 // What the policy says of the run's committed, not removed checkpoints.
 absl::StatusOr<Judgement> JudgeRun(catalog::ReadTxn& txn, const catalog::RunRow& run,
                                    const ckpt::Policy& policy, const Leases& leases,
                                    absl::Time now);
+
+// The same of `some` of them; others may be in the answer too. A policy without
+// rules ranks nothing and lets nothing go: then the rest of a long history is not
+// read.
+absl::StatusOr<Judgement> JudgeSome(catalog::ReadTxn& txn, const catalog::RunRow& run,
+                                    const ckpt::Policy& policy, const Leases& leases,
+                                    absl::Time now, std::vector<ckpt::Checkpoint> some);
 
 // Tombstones for what `judgement` does not keep. Returns how many.
 absl::StatusOr<int> RemoveJudged(catalog::WriteTxn& txn, const catalog::RunRow& run,

@@ -148,8 +148,10 @@ absl::StatusOr<Store::PruneResult> Store::DeleteCheckpoints(const ckpt::RunName&
   std::set<uint64_t> wanted(ids.begin(), ids.end());
   ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, run, result.policy, leases_, now));
   int whole_left = 0;
+  std::map<uint64_t, const ckpt::Verdict*> verdicts;
   for (const ckpt::Checkpoint& c : judgement.checkpoints) {
     whole_left += !wanted.contains(c.id) && c.damage.empty();
+    verdicts[c.id] = &c.verdict;
   }
   ASSIGN_OR_RETURN(result.freed_bytes, catalog::FreedBy(*txn, ids));
   bool whole_goes = false;
@@ -163,13 +165,10 @@ absl::StatusOr<Store::PruneResult> Store::DeleteCheckpoints(const ckpt::RunName&
     whole_goes |= c.damage.empty();
     if (!c.pins.empty()) return Held(c, "pinned: " + absl::StrJoin(c.pins, ", "));
     if (!c.aliases.empty()) return Held(c, "aliased: " + absl::StrJoin(c.aliases, ", "));
-    for (const ckpt::Checkpoint& judged : judgement.checkpoints) {
-      if (judged.id != id) continue;
-      for (const ckpt::Reason& reason : judged.verdict.reasons) {
-        bool holds = reason.rule == ckpt::Reason::Rule::kLeased ||
-                     reason.rule == ckpt::Reason::Rule::kReferenced;
-        if (holds) return Held(c, reason.text);
-      }
+    for (const ckpt::Reason& reason : verdicts.at(id)->reasons) {
+      bool holds = reason.rule == ckpt::Reason::Rule::kLeased ||
+                   reason.rule == ckpt::Reason::Rule::kReferenced;
+      if (holds) return Held(c, reason.text);
     }
     c.verdict = {false, {{ckpt::Reason::Rule::kDeleted, "deleted by a user"}}};
     RETURN_IF_ERROR(RemoveCheckpoint(*txn, run, result.policy, c, c.verdict.reasons, now));

@@ -17,7 +17,7 @@ std::string Name(const Checkpoint& checkpoint) {
 }
 
 Selected Found(const Checkpoint& checkpoint, std::string why) {
-  return {&checkpoint, false, fmt::format("{}: {}", Name(checkpoint), why)};
+  return {&checkpoint, &checkpoint, false, fmt::format("{}: {}", Name(checkpoint), why)};
 }
 
 // The newest whole checkpoint on the line with an id below `below`.
@@ -34,6 +34,7 @@ Selected WholeOrBefore(const Checkpoint& named, std::string why,
                        const std::vector<Checkpoint>& checkpoints, const Line& line) {
   if (named.damage.empty()) return Found(named, std::move(why));
   Selected instead;
+  instead.named = &named;
   instead.fell_back = true;
   instead.checkpoint = NewestWhole(checkpoints, line, named.id);
   std::string damaged = fmt::format("{} is damaged ({})", Name(named), named.damage);
@@ -65,6 +66,7 @@ Selected SelectBestOf(const ckpt::BestRule& rule, const std::vector<Checkpoint>&
   if (best_of_all == nullptr) return {};
   Selected selected;
   selected.checkpoint = best;
+  selected.named = best_of_all;
   selected.fell_back = best != best_of_all;
   if (selected.fell_back) {
     selected.explanation = fmt::format("{} is damaged ({}); ", Name(*best_of_all),

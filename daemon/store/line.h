@@ -30,6 +30,7 @@ class Line {
 
 struct Selected {
   const ckpt::Checkpoint* checkpoint = nullptr;  // nullptr: nothing matches
+  const ckpt::Checkpoint* named = nullptr;       // what matched, also when it is damaged
   bool fell_back = false;      // what was named is damaged; this is instead of it
   std::string explanation;     // why this one; which one was damaged and how
 };

@@ -5,7 +5,7 @@
 #include "daemon/catalog/chunks.h"
 #include "daemon/catalog/events.h"
 #include "daemon/store/errors.h"
-#include "daemon/store/line.h"
+#include "daemon/store/selection.h"
 #include "daemon/store/store.h"
 
 namespace ckptd {
@@ -23,10 +23,8 @@ absl::StatusOr<ckpt::Run> Store::DescribeRun(catalog::ReadTxn& txn, const catalo
   run.removed = figures.removed;
   run.bytes = figures.bytes;
   if (figures.checkpoints > 0) {
-    ASSIGN_OR_RETURN(auto checkpoints, catalog::ListCheckpoints(txn, row.id, {}));
-    ASSIGN_OR_RETURN(Line line, LoadLine(txn, row));
-    Selected latest = Select(ckpt::SelectLatest{}, checkpoints, line, run.policy);
-    if (latest.checkpoint != nullptr) run.latest = *latest.checkpoint;
+    ASSIGN_OR_RETURN(Selection latest, SelectIn(txn, row, ckpt::SelectLatest{}, run.policy));
+    run.latest = std::move(latest.checkpoint);
   }
   return run;
 }
@@ -36,12 +34,18 @@ absl::StatusOr<ckpt::Checkpoint> Store::DescribeCheckpoint(catalog::ReadTxn& txn
   if (!checkpoint) return CheckpointNotFound(id);
   if (checkpoint->removed_at) return *checkpoint;  // with its tombstone's verdict
   ASSIGN_OR_RETURN(auto run, catalog::FindRun(txn, checkpoint->run));
-  ASSIGN_OR_RETURN(Judgement judgement,
-                   JudgeRun(txn, *run, PolicyOf(*run), leases_, clock_->Now()));
-  for (ckpt::Checkpoint& c : judgement.checkpoints) {
-    if (c.id == id) return std::move(c);
-  }
+  ASSIGN_OR_RETURN(checkpoint->verdict, VerdictOn(txn, *run, *checkpoint));
   return *checkpoint;
+}
+
+absl::StatusOr<ckpt::Verdict> Store::VerdictOn(catalog::ReadTxn& txn, const catalog::RunRow& run,
+                                               const ckpt::Checkpoint& checkpoint) {
+  ASSIGN_OR_RETURN(Judgement judgement, JudgeSome(txn, run, PolicyOf(run), leases_, clock_->Now(),
+                                                  {checkpoint}));
+  for (ckpt::Checkpoint& c : judgement.checkpoints) {
+    if (c.id == checkpoint.id) return std::move(c.verdict);
+  }
+  return checkpoint.verdict;
 }
 
 absl::StatusOr<std::vector<ckpt::Run>> Store::ListRuns(const std::string& project,
@@ -80,8 +84,13 @@ absl::StatusOr<std::vector<ckpt::Checkpoint>> Store::ListCheckpoints(const ckpt:
   filter.before_id = request.before_id;
   filter.limit = request.limit;
   ASSIGN_OR_RETURN(auto listed, catalog::ListCheckpoints(*txn, run.id, filter));
-  // Verdicts rank all of the run, so all of it is judged.
-  ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, run, PolicyOf(run), leases_, clock_->Now()));
+  std::vector<ckpt::Checkpoint> live;
+  for (const ckpt::Checkpoint& c : listed) {
+    if (!c.removed_at) live.push_back(c);
+  }
+  if (live.empty()) return listed;
+  ASSIGN_OR_RETURN(Judgement judgement, JudgeSome(*txn, run, PolicyOf(run), leases_, clock_->Now(),
+                                                  std::move(live)));
   std::map<uint64_t, ckpt::Verdict*> verdicts;
   for (ckpt::Checkpoint& c : judgement.checkpoints) verdicts[c.id] = &c.verdict;
   for (ckpt::Checkpoint& c : listed) {

@@ -130,7 +130,8 @@ absl::Status Packing::PackRun(int64_t run_id) {
   }
   const ckpt::Checkpoint* newer = nullptr;
   for (const ckpt::Checkpoint& c : judgement.checkpoints) {
-    if (history.contains(c.id) && std::ranges::find(unpacked, c.id) != unpacked.end()) {
+    if (history.contains(c.id) &&
+        std::ranges::binary_search(unpacked, c.id, std::ranges::greater())) {
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         Shard shard;
         {

@@ -29,16 +29,15 @@ std::vector<Digest> UniqueDigests(const ckpt::Manifest& manifest) {
 
 // Chunks that are not sent are not measured: a digest that the project has is
 // believed only with the length that it has there.
-absl::Status CheckLengths(catalog::ReadTxn& txn, int64_t shard_row,
+absl::Status CheckLengths(const std::unordered_map<Digest, uint32_t>& present,
                           const ckpt::Manifest& manifest) {
-  ASSIGN_OR_RETURN(auto present, catalog::ShardChunks(txn, shard_row));
   for (size_t i = 0; i < manifest.chunks.size(); ++i) {
     const ckpt::Chunk& chunk = manifest.chunks[i];
     auto found = present.find(chunk.digest);
-    if (found == present.end() || found->second.length == chunk.length) continue;
+    if (found == present.end() || found->second == chunk.length) continue;
     return ckpt::BadField(fmt::format("manifest.chunks[{}].length", i),
                           fmt::format("the chunk with digest {} has {} bytes, not {}",
-                                      chunk.digest.Hex(), found->second.length, chunk.length),
+                                      chunk.digest.Hex(), found->second, chunk.length),
                           ckpt::reason::kBadManifest);
   }
   return absl::OkStatus();
@@ -122,6 +121,14 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
   absl::Time now = clock_->Now();
   Digest manifest_digest = catalog::ManifestDigest(request.manifest);
   std::vector<Digest> digests = UniqueDigests(request.manifest);
+  std::unordered_map<Digest, uint32_t> lengths;
+  {
+    // Before the writer's turn, since to compare a hundred thousand takes a
+    // while. What comes in between is only sent once more.
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+    ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, request.run));
+    ASSIGN_OR_RETURN(lengths, catalog::FindLengths(*txn, run.project_id, digests));
+  }
 
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, request.run));
@@ -167,11 +174,12 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
                          request.manifest, now));
   }
   int64_t shard_row = existing->shard_row;
+  RETURN_IF_ERROR(CheckLengths(lengths, request.manifest));
+  std::unordered_set<Digest> missing(digests.begin(), digests.end());
+  std::erase_if(digests, [&](const Digest& digest) { return !lengths.contains(digest); });
   ASSIGN_OR_RETURN(std::vector<Digest> present,
                    catalog::ReferToPresent(*txn, run.project_id, shard_row, digests));
-  std::unordered_set<Digest> missing(digests.begin(), digests.end());
   for (const Digest& digest : present) missing.erase(digest);
-  RETURN_IF_ERROR(CheckLengths(*txn, shard_row, request.manifest));
 
   auto open_pack = [this, shard_row](uint64_t bytes) { return OpenPack(shard_row, bytes); };
   size_t missing_count = missing.size();

@@ -5,7 +5,7 @@
 #include "daemon/catalog/checkpoints.h"
 #include "daemon/catalog/chunks.h"
 #include "daemon/store/errors.h"
-#include "daemon/store/line.h"
+#include "daemon/store/selection.h"
 #include "daemon/store/store.h"
 #include "proto/chunking.h"
 
@@ -29,11 +29,11 @@ absl::StatusOr<Store::Resolved> Store::Resolve(const ckpt::RunName& name,
                                                bool include_removed) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
-  ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, run, PolicyOf(run), leases_, clock_->Now()));
-  ASSIGN_OR_RETURN(Line line, LoadLine(*txn, run));
-  Selected selected = Select(selector, judgement.checkpoints, line, PolicyOf(run));
-  if (selected.checkpoint != nullptr) {
-    return Resolved{*selected.checkpoint, selected.fell_back ? selected.explanation : ""};
+  ASSIGN_OR_RETURN(Selection selected, SelectIn(*txn, run, selector, PolicyOf(run)));
+  if (selected.checkpoint) {
+    ASSIGN_OR_RETURN(selected.checkpoint->verdict, VerdictOn(*txn, run, *selected.checkpoint));
+    return Resolved{*std::move(selected.checkpoint),
+                    selected.fell_back ? std::move(selected.explanation) : ""};
   }
   if (selected.fell_back) {
     return ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kNoWholeCheckpoint,

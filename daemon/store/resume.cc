@@ -7,7 +7,7 @@
 #include "daemon/catalog/checkpoints.h"
 #include "daemon/catalog/resumes.h"
 #include "daemon/store/errors.h"
-#include "daemon/store/line.h"
+#include "daemon/store/selection.h"
 #include "daemon/store/store.h"
 #include "proto/names.h"
 
@@ -132,28 +132,27 @@ absl::StatusOr<catalog::TicketRow> Store::NewTicket(catalog::WriteTxn& txn,
   ticket.expires_at = now + options_.ticket_ttl;
 
   catalog::RunRow source = run;
-  ASSIGN_OR_RETURN(auto checkpoints, catalog::ListCheckpoints(txn, run.id, {}));
-  if (checkpoints.empty() && from_run) {
+  ASSIGN_OR_RETURN(auto figures, catalog::GetRunFigures(txn, run.id));
+  if (figures.checkpoints == 0 && from_run) {
     // A run's own checkpoints go before those it began from: its restart goes
     // on, it does not begin again.
     ASSIGN_OR_RETURN(source, RequireRun(txn, *from_run));
-    ASSIGN_OR_RETURN(checkpoints, catalog::ListCheckpoints(txn, source.id, {}));
-    if (checkpoints.empty()) return SelectorMatchesNothing(*from_run, selector);
+    ASSIGN_OR_RETURN(figures, catalog::GetRunFigures(txn, source.id));
+    if (figures.checkpoints == 0) return SelectorMatchesNothing(*from_run, selector);
   }
-  if (checkpoints.empty()) {
+  if (figures.checkpoints == 0) {
     if (require_resume) return ResumeRequired(run.name);
     ticket.outcome = static_cast<uint32_t>(Outcome::kNewRun);
     ticket.explanation =
         fmt::format("run {} has no checkpoint: start from scratch", run.name.ToString());
     return catalog::InsertTicket(txn, ticket);
   }
-  ASSIGN_OR_RETURN(Line line, LoadLine(txn, source));
-  Selected selected = Select(selector, checkpoints, line, PolicyOf(source));
-  if (selected.checkpoint == nullptr && selected.fell_back) {
+  ASSIGN_OR_RETURN(Selection selected, SelectIn(txn, source, selector, PolicyOf(source)));
+  if (!selected.checkpoint && selected.fell_back) {
     return ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kNoWholeCheckpoint,
                            fmt::format("run {}: {}", source.name.ToString(), selected.explanation));
   }
-  if (selected.checkpoint == nullptr) {
+  if (!selected.checkpoint) {
     absl::Status status = SelectorMatchesNothing(source.name, selector);
     return selected.explanation.empty() ? status : ckpt::Annotate(status, selected.explanation);
   }
@@ -164,20 +163,19 @@ absl::StatusOr<catalog::TicketRow> Store::NewTicket(catalog::WriteTxn& txn,
 }
 
 absl::Status Store::FlagFruitless(catalog::WriteTxn& txn, const catalog::RunRow& run) {
-  ASSIGN_OR_RETURN(auto checkpoints, catalog::ListCheckpoints(txn, run.id, {}));
-  ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
   ckpt::Policy policy = PolicyOf(run);
-  Selected latest = Select(ckpt::SelectLatest{}, checkpoints, line, policy);
-  if (latest.checkpoint == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(Selection latest, SelectIn(txn, run, ckpt::SelectLatest{}, policy));
+  if (!latest.checkpoint) return absl::OkStatus();
   ASSIGN_OR_RETURN(uint32_t fruitless,
                    catalog::CountFruitlessResumes(txn, run.id, latest.checkpoint->id));
   if (fruitless < policy.max_failed_resumes) return absl::OkStatus();
-  int whole = 0;
-  for (const ckpt::Checkpoint& c : checkpoints) {
-    whole += c.damage.empty() && line.Contains(c.timeline, c.id);
-  }
+  ASSIGN_OR_RETURN(Line line, LoadLine(txn, run));
+  ASSIGN_OR_RETURN(auto before, ListDownToWhole(txn, run.id, line, latest.checkpoint->id));
   // The last whole one is the best there is, however suspect.
-  if (whole < 2) return absl::OkStatus();
+  if (before.empty() || !before.back().damage.empty() ||
+      !line.Contains(before.back().timeline, before.back().id)) {
+    return absl::OkStatus();
+  }
   std::string damage = fmt::format("{} resumes from it in a row led to no new commit", fruitless);
   RETURN_IF_ERROR(catalog::SetDamage(txn, latest.checkpoint->id, damage));
   return AddEvent(txn, run.id, ckpt::Event::Kind::kDamaged, latest.checkpoint->id,
@@ -232,13 +230,11 @@ absl::StatusOr<ckpt::Run> Store::Rewind(const ckpt::RunName& name, uint64_t chec
                            fmt::format("checkpoint {}@{} is damaged ({}); rewind to a whole one",
                                        name.ToString(), checkpoint.step, checkpoint.damage));
   }
-  ASSIGN_OR_RETURN(auto checkpoints, catalog::ListCheckpoints(*txn, run.id, {}));
-  ASSIGN_OR_RETURN(Line line, LoadLine(*txn, run));
-  Selected latest = Select(ckpt::SelectLatest{}, checkpoints, line, PolicyOf(run));
-  if (latest.checkpoint == nullptr || latest.checkpoint->id != checkpoint_id) {
+  ASSIGN_OR_RETURN(Selection latest, SelectIn(*txn, run, ckpt::SelectLatest{}, PolicyOf(run)));
+  if (!latest.checkpoint || latest.checkpoint->id != checkpoint_id) {
     // What runs now goes on where it is, also when it has not committed yet.
     ASSIGN_OR_RETURN(auto running, catalog::FindAttempt(*txn, run.id, run.newest_attempt));
-    if (latest.checkpoint != nullptr && running && running->timeline == 0 &&
+    if (latest.checkpoint && running && running->timeline == 0 &&
         running->resumed_from == latest.checkpoint->id) {
       RETURN_IF_ERROR(
           catalog::SetAttemptTimeline(*txn, run.id, running->number, run.current_timeline));

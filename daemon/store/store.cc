@@ -1,5 +1,7 @@
 #include "daemon/store/store.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -17,7 +19,9 @@ namespace {
 
 // One transaction of the janitor's gives back at most so many extents, so that
 // a commit never waits long for the writer.
-constexpr uint32_t kReclaimBatch = 256;
+constexpr uint32_t kReclaimBatch = 1024;
+// And takes at most so many of a removed checkpoint's references away.
+constexpr uint32_t kReleaseBatch = 4096;
 
 }  // namespace
 
@@ -71,10 +75,10 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
 
   // What time changed while the daemon was away.
   ASSIGN_OR_RETURN(auto txn, store->catalog_->BeginRead());
-  ASSIGN_OR_RETURN(auto runs, catalog::ListRuns(*txn, "", "", std::nullopt, 0));
-  for (const catalog::RunRow& run : runs) {
-    store->janitor_->JudgeAt(run.id, clock->Now());
-    store->packer_->Look(run.id);
+  ASSIGN_OR_RETURN(std::vector<int64_t> runs, catalog::ListRunIds(*txn));
+  for (const int64_t run_id : runs) {
+    store->janitor_->JudgeAt(run_id, clock->Now());
+    store->packer_->Look(run_id);
   }
   store->janitor_->Start();
   return store;
@@ -140,22 +144,14 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
     ASSIGN_OR_RETURN(released, catalog::ListReclaimable(*txn, clock_->Now()));
     ASSIGN_OR_RETURN(reclaims, catalog::ListReclaims(*txn, kReclaimBatch));
+    ASSIGN_OR_RETURN(empty, catalog::ListEmptyPacks(*txn));
   }
+  // Who writes is not held up for nothing.
+  if (released.empty() && reclaims.empty() && empty.empty()) return false;
   bool more = false;
   for (uint64_t id : released) {
-    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
-    // Asked under the writer's lock: a reader that came before the removal
-    // still holds its lease, and none can come after it.
-    if (leases_.IsLeased(id)) continue;
-    ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, id));
-    if (!checkpoint || !checkpoint->removed_at) continue;
-    if (checkpoint->restorable_until.value_or(absl::InfinitePast()) > clock_->Now()) continue;
-    ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, id));
-    RETURN_IF_ERROR(catalog::ReleaseCheckpoint(*txn, id));
-    RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kReclaimed, id, checkpoint->step,
-                             "its space is given back"));
-    RETURN_IF_ERROR(txn->Commit());
-    more = true;
+    ASSIGN_OR_RETURN(const bool begun, Release(id));
+    more |= begun;
   }
   // One that fails stops no other; it is tried again later.
   absl::Status failed;
@@ -183,6 +179,27 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
   }
   RETURN_IF_ERROR(failed);
   return more || !done.empty();
+}
+
+absl::StatusOr<bool> Store::Release(uint64_t checkpoint_id) {
+  for (bool begun = false;; begun = true) {
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+    // Asked under the writer's lock: a reader that came before the removal
+    // still holds its lease, and none can come after it.
+    if (leases_.IsLeased(checkpoint_id)) return begun;
+    ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, checkpoint_id));
+    if (!checkpoint || !checkpoint->removed_at) return begun;
+    if (checkpoint->restorable_until.value_or(absl::InfinitePast()) > clock_->Now()) return begun;
+    ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, checkpoint_id));
+    ASSIGN_OR_RETURN(const bool done,
+                     catalog::ReleaseCheckpoint(*txn, checkpoint_id, kReleaseBatch));
+    if (done) {
+      RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kReclaimed, checkpoint_id,
+                               checkpoint->step, "its space is given back"));
+    }
+    RETURN_IF_ERROR(txn->Commit());
+    if (done) return true;
+  }
 }
 
 absl::StatusOr<std::string> Store::WhyStale(catalog::ReadTxn& txn, int64_t shard_row) {
@@ -243,10 +260,28 @@ absl::Status Store::DropStaleUploads() {
 }
 
 absl::Status Store::JudgeAgain(int64_t run_id) {
+  absl::Time now = clock_->Now();
+  {
+    // Asked first without holding up who writes: mostly nothing goes, and after
+    // a start there are many runs to ask.
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+    ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, run_id));
+    if (!run || run->deleted) return absl::OkStatus();
+    ASSIGN_OR_RETURN(bool goes, IsOverBudget(*txn, run->project_id));
+    if (const ckpt::Policy policy = PolicyOf(*run); policy.has_rules()) {
+      ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
+      goes |= std::ranges::any_of(judgement.checkpoints,
+                                  [](const ckpt::Checkpoint& c) { return !c.verdict.keep; });
+      if (judgement.next_change) janitor_->JudgeAt(run_id, *judgement.next_change);
+    }
+    if (!goes) {
+      packer_->Look(run_id);
+      return absl::OkStatus();
+    }
+  }
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(auto run, catalog::FindRunById(*txn, run_id));
   if (!run || run->deleted) return absl::OkStatus();
-  absl::Time now = clock_->Now();
   ckpt::Policy policy = PolicyOf(*run);
   ASSIGN_OR_RETURN(Judgement judgement, JudgeRun(*txn, *run, policy, leases_, now));
   ASSIGN_OR_RETURN(int removed, RemoveJudged(*txn, *run, policy, judgement, now));

@@ -284,6 +284,9 @@ class Store {
   absl::StatusOr<ckpt::Run> DescribeRun(catalog::ReadTxn& txn, const catalog::RunRow& row);
   // With the verdict of judging its run now.
   absl::StatusOr<ckpt::Checkpoint> DescribeCheckpoint(catalog::ReadTxn& txn, uint64_t id);
+  // Of judging its run now; `checkpoint` is not removed.
+  absl::StatusOr<ckpt::Verdict> VerdictOn(catalog::ReadTxn& txn, const catalog::RunRow& run,
+                                          const ckpt::Checkpoint& checkpoint);
   absl::Status AddEvent(catalog::WriteTxn& txn, int64_t run_id, ckpt::Event::Kind kind,
                         uint64_t checkpoint_id, uint64_t step, std::string text);
 
@@ -332,6 +335,9 @@ class Store {
   uint64_t BudgetOf(const catalog::ProjectRow& project) const;
   absl::StatusOr<ckpt::Budget> DescribeBudget(catalog::ReadTxn& txn,
                                               const catalog::ProjectRow& project);
+  // Whether the project may have to give; what is removed and holds its space
+  // still counts.
+  absl::StatusOr<bool> IsOverBudget(catalog::ReadTxn& txn, int64_t project_id);
   // Removes what the project has to give to be within its budget, if anything;
   // the caller commits. Runs are judged already: what no rule keeps is gone.
   absl::StatusOr<std::vector<ckpt::Checkpoint>> KeepToBudget(catalog::WriteTxn& txn,
@@ -359,6 +365,9 @@ class Store {
   // Lets the catalog know of abandoned packs, so that their space comes back.
   absl::Status SealAbandoned();
   absl::StatusOr<bool> ReclaimBatch();
+  // Takes a removed checkpoint's references away, in small transactions. False:
+  // it is not time yet.
+  absl::StatusOr<bool> Release(uint64_t checkpoint_id);
   absl::Status DropStaleUploads();
   absl::Status ForgetAnswers();
   // Why the unfinished upload should go; empty: it should not.

@@ -146,6 +146,48 @@ TEST_F(CheckpointsTest, AStepIsFoundOnItsTimelineNewestFirst) {
   }
 }
 
+TEST_F(CheckpointsTest, OfAStepAllThatAreNotRemovedAreListed) {
+  const RunRow run = MakeRun("a"), other = MakeRun("b");
+  Change([&](WriteTxn& txn) {
+    for (const uint64_t attempt : {1, 2, 3}) {
+      Push(txn, run, {.step = 5, .seeds = {1}, .attempt = attempt});
+    }
+    Push(txn, run, {.step = 6, .seeds = {1}});
+    Push(txn, other, {.step = 5, .seeds = {1}});
+    Open(txn, run, {.step = 5, .attempt = 4});  // not committed
+  });
+  Remove(2);
+  std::vector<uint64_t> ids;
+  for (const ckpt::Checkpoint& c : Get(ListByStep(*Read(), run.id, 5))) ids.push_back(c.id);
+  EXPECT_THAT(ids, ::testing::ElementsAre(3, 1));
+  EXPECT_TRUE(Get(ListByStep(*Read(), run.id, 7)).empty());
+}
+
+TEST_F(CheckpointsTest, InAListEachHasItsOwnNotes) {
+  const RunRow run = MakeRun("a");
+  for (uint64_t step = 1; step <= 4; ++step) {
+    Push(run, {.step = step, .metrics = {{"step", static_cast<double>(step)}, {"zero", 0}}});
+  }
+  Change([&](WriteTxn& txn) {
+    Do(AddPin(txn, 2, "two", now_));
+    Do(AddPin(txn, 2, "second", now_));
+    Get(SetAlias(txn, run.id, "three", 3, now_));
+  });
+  const auto listed = Get(ListCheckpoints(*Read(), run.id, {}));
+  ASSERT_EQ(listed.size(), 4u);
+  for (const ckpt::Checkpoint& c : listed) {
+    SCOPED_TRACE(c.id);
+    EXPECT_EQ(c.metrics, (ckpt::Metrics{{"step", static_cast<double>(c.step)}, {"zero", 0}}));
+    EXPECT_EQ(c.pins, c.id == 2 ? (std::set<std::string>{"two", "second"})
+                                : std::set<std::string>());
+    EXPECT_EQ(c.aliases, c.id == 3 ? std::set<std::string>{"three"} : std::set<std::string>());
+    const auto found = *Get(FindCheckpoint(*Read(), c.id));
+    EXPECT_EQ(found.metrics, c.metrics);
+    EXPECT_EQ(found.pins, c.pins);
+    EXPECT_EQ(found.aliases, c.aliases);
+  }
+}
+
 TEST_F(CheckpointsTest, PinsComeAndGoByName) {
   const RunRow run = MakeRun("a");
   const uint64_t id = Push(run, {.step = 1});

@@ -66,6 +66,16 @@ TEST_F(ChunksTest, SharingStaysInsideAProject) {
   ExpectSound();
 }
 
+TEST_F(ChunksTest, LengthsAreOfWhatTheProjectHas) {
+  const RunRow run = MakeRun("a"), other = MakeRun("b", "theirs");
+  Push(run, {.step = 1, .seeds = {1, 2}});
+  Push(other, {.step = 1, .seeds = {3}});
+  const auto lengths =
+      Get(FindLengths(*Read(), run.project_id, {DigestOf(3), DigestOf(2), DigestOf(1)}));
+  EXPECT_THAT(lengths, UnorderedElementsAre(std::pair(DigestOf(1), kLength),
+                                            std::pair(DigestOf(2), kLength)));
+}
+
 TEST_F(ChunksTest, ReferringTwiceIsReferringOnce) {
   const RunRow run = MakeRun("a");
   Push(run, {.step = 1, .seeds = {1}});
@@ -137,7 +147,7 @@ TEST_F(ChunksTest, ReleaseQueuesExactlyTheUnreferencedExtents) {
     Release(first);
     std::vector<uint64_t> offsets;
     for (const auto& [pack, offset] : Reclaims()) offsets.push_back(offset);
-    EXPECT_EQ(offsets, c.want_offsets);
+    EXPECT_THAT(offsets, ::testing::UnorderedElementsAreArray(c.want_offsets));
     EXPECT_EQ(freed, c.want_offsets.size() * kExtent);
     EXPECT_EQ(Get(CheckpointChunks(*Read(), second, 0)).size(),
               std::set<int>(c.second.begin(), c.second.end()).size());
@@ -163,12 +173,35 @@ TEST_F(ChunksTest, ReleaseTakesAllShardsOfACheckpoint) {
 TEST_F(ChunksTest, ReleaseHappensAtMostOnceAndOnlyToTheRemoved) {
   const RunRow run = MakeRun("a");
   const uint64_t id = Push(run, {.step = 1, .seeds = {1}});
-  EXPECT_FALSE(ReleaseCheckpoint(*Write(), id).ok());
-  EXPECT_FALSE(ReleaseCheckpoint(*Write(), 99).ok());
+  EXPECT_FALSE(ReleaseCheckpoint(*Write(), id, 9).ok());
+  EXPECT_FALSE(ReleaseCheckpoint(*Write(), 99, 9).ok());
   Remove(id);
   Release(id);
-  EXPECT_FALSE(ReleaseCheckpoint(*Write(), id).ok());
+  EXPECT_FALSE(ReleaseCheckpoint(*Write(), id, 9).ok());
   EXPECT_EQ(Reclaims().size(), 1u);
+}
+
+TEST_F(ChunksTest, AReleaseInPartsGoesOnWhereItEndedAndCannotBeTakenBack) {
+  const RunRow run = MakeRun("a");
+  Push(run, {.step = 1, .seeds = {1, 2, 3}, .rank = 0, .world_size = 2});
+  const uint64_t id = Push(run, {.step = 1, .seeds = {3, 4, 5}, .rank = 1, .world_size = 2});
+  Push(run, {.step = 2, .seeds = {5}});
+  Remove(id);
+  const auto release = [&] {
+    return Change([&](WriteTxn& txn) { return Get(ReleaseCheckpoint(txn, id, 2)); });
+  };
+  int parts = 1;
+  for (; !release(); ++parts) {
+    ExpectSound();
+    EXPECT_THAT(Get(ListReclaimable(*Read(), now_)), ElementsAre(id));
+    EXPECT_FALSE(MarkRestored(*Write(), id).ok());
+    Reopen();
+  }
+  EXPECT_GT(parts, 2);
+  EXPECT_TRUE(Get(ListReclaimable(*Read(), now_)).empty());
+  EXPECT_EQ(Reclaims().size(), 4u);
+  EXPECT_TRUE(Has(run, 5));
+  ExpectSound();
 }
 
 TEST_F(ChunksTest, AReleaseThatIsRolledBackReleasesNothing) {
@@ -177,7 +210,7 @@ TEST_F(ChunksTest, AReleaseThatIsRolledBackReleasesNothing) {
   Remove(id);
   {
     auto txn = Write();
-    Do(ReleaseCheckpoint(*txn, id));
+    EXPECT_TRUE(Get(ReleaseCheckpoint(*txn, id, 9)));
   }
   EXPECT_TRUE(Reclaims().empty());
   EXPECT_EQ(Get(CheckpointChunks(*Read(), id, 0)).size(), 2u);

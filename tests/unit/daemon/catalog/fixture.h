@@ -148,7 +148,7 @@ class CatalogTest : public ::testing::Test {
     });
   }
   void Release(uint64_t id) {
-    Change([&](WriteTxn& txn) { Do(ReleaseCheckpoint(txn, id)); });
+    Change([&](WriteTxn& txn) { EXPECT_TRUE(Get(ReleaseCheckpoint(txn, id, 1000))); });
   }
   void ExpectSound() {
     Do(catalog_->Check());

@@ -41,6 +41,8 @@ class PlansTest : public CatalogTest {
     Do(SetAttemptResumedFrom(txn, run.id, 1, first));
     Do(SetAttemptTimeline(txn, run.id, 1, 1));
     Get(ListTimelines(txn, run.id));
+    Get(ListForks(txn, run.id));
+    Get(ListRunIds(txn));
     Get(FindUpload(txn, run.id, 1, 1, 0));
 
     Get(FindProject(txn, "default"));
@@ -54,6 +56,7 @@ class PlansTest : public CatalogTest {
     }
     Get(FindCheckpoint(txn, first));
     Get(FindByStep(txn, run.id, 1, 1, false));
+    Get(ListByStep(txn, run.id, 1));
     Get(FindByAlias(txn, run.id, "x"));
     Get(GetRunFigures(txn, run.id));
     Do(SetDamage(txn, first, ""));
@@ -65,6 +68,7 @@ class PlansTest : public CatalogTest {
     Get(ListReferenced(txn, run.id));
     Get(FindManifest(txn, first, 0));
     Get(FindChunks(txn, run.project_id, {DigestOf(1)}));
+    Get(FindLengths(txn, run.project_id, {DigestOf(1)}));
     Get(CheckpointChunks(txn, first, 0));
     Get(FreedBy(txn, {first}));
     Get(ListUsers(txn, run.project_id, DigestOf(1)));
@@ -84,9 +88,10 @@ class PlansTest : public CatalogTest {
     Do(MarkRemoved(txn, first, {}, now_, std::nullopt));
     Get(ListReclaimable(txn, now_));
     Get(NextReclaimable(txn, now_));
-    Do(ReleaseCheckpoint(txn, first));
+    EXPECT_TRUE(Get(ReleaseCheckpoint(txn, first, 9)));
     Do(DeleteReclaims(txn, {Get(ListReclaims(txn, 1))[0].row}));
     Get(GetFigures(txn, std::nullopt, run.id));
+    Get(GetFigures(txn, run.project_id, std::nullopt));
 
     TicketRow ticket;
     ticket.run_id = run.id;
@@ -99,7 +104,7 @@ class PlansTest : public CatalogTest {
     Get(OtherRankLoaded(txn, ticket_id, 0));
     Get(InsertReport(txn, ticket_id, 0, true, "", false, now_));
     Get(ListTicketed(txn, run.id, now_));
-    Get(NextTicketEnd(txn, now_));
+    Get(NextTicketEnd(txn, run.id, now_));
     Get(CountFruitlessResumes(txn, run.id, second));
     Do(DeleteTicket(txn, ticket_id));
     Do(InsertEvent(txn, run.id, {}));
@@ -131,6 +136,9 @@ TEST_F(PlansTest, NoStatementScansATable) {
       "SCAN (temp\\.released|r|u|\\d+ CONSTANT ROWS?|CONSTANT ROW)"
       "|SCAN \\w+ USING (COVERING )?INDEX (packs_open|packs_empty)"
       "|SCAN packs"  // ListPacks, on start
+      "|SCAN runs"   // ListRunIds, on start
+      "|SCAN reclaims"  // what waits to be given back, added up
+      "|SCAN j VIRTUAL TABLE INDEX 1:"  // the list that was bound
       "|SCAN q"      // ListReclaims: the queue, in order, limited
       "|SCAN p USING INDEX sqlite_autoindex_projects_1");
   int statements = 0;
@@ -168,6 +176,13 @@ TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
             "checkpoints_by_run (run_id=? AND id>? AND id<?)"},
            {"by id", {"WHERE c.id = ?1", "c.removal\n"}, "autoindex_checkpoints_1 (id=?)"},
            {"by step", {"c.step = ?2 AND c.id IS NOT NULL"}, "checkpoints_by_step"},
+           {"metrics of a list", {"json_each(?1)", "metrics"}, "PRIMARY KEY (checkpoint_row=?)"},
+           {"labels of a list", {"json_each(?1)", "labels"}, "PRIMARY KEY (checkpoint_row=?)"},
+           {"pins of a list", {"json_each(?1)", "pins"}, "PRIMARY KEY (checkpoint_row=?)"},
+           {"aliases of a list",
+            {"json_each(?1)", "aliases"},
+            "COVERING INDEX aliases_by_checkpoint (checkpoint_row=?)"},
+           {"forks", {"c.id = t.forked_from"}, "checkpoints_by_run (run_id=? AND id=?)"},
            {"reclaimable", {"reclaim_at <= ?1"}, "checkpoints_reclaimable (reclaim_at"},
            {"removed and holding", {"c.reclaim_at >= ?2"}, "checkpoints_reclaimable (reclaim_at"},
            {"what runs take", {"checkpoints > 0"}, "autoindex_runs_1 (project_id=?)"},
@@ -188,7 +203,16 @@ TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
            {"leases",
             {"SELECT DISTINCT checkpoint_id FROM tickets"},
             "tickets_open (checkpoint_run=? AND expires_at>?)"},
-           {"next lease's end", {"MIN(expires_at)"}, "tickets_by_end (expires_at>?)"},
+           {"next lease's end",
+            {"MIN(expires_at)"},
+            "tickets_open (checkpoint_run=? AND expires_at>?)"},
+           {"a part of a shard's references",
+            {"DELETE FROM shard_chunks", "temp.released"},
+            "shard_chunks_by_chunk (chunk_row=? AND shard_row=?)"},
+           {"runs of a project, counted", {"SELECT (SELECT COUNT(*) FROM runs WHERE project_id"},
+            "autoindex_runs_1 (project_id=?)"},
+           {"open uploads, counted", {"c.id IS NULL AND r.project_id = ?1"},
+            "autoindex_checkpoints_1 (id=?)"},
            {"fruitless", {"newest_checkpoint = (SELECT"}, "tickets_by_checkpoint"},
            {"a run's history", {"FROM events", "?2 = 0"}, "events_by_run (run_id=? AND"},
            {"a checkpoint's history",

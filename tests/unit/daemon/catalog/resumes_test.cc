@@ -68,7 +68,7 @@ TEST_F(ResumesTest, ATicketLeasesUntilAllRanksHaveReportedOrItLapses) {
   const auto leased = [&](absl::Time now) { return Get(ListTicketed(*Read(), run.id, now)); };
   EXPECT_THAT(leased(now_), ElementsAre(id));
   EXPECT_TRUE(leased(now_ + absl::Hours(1)).empty());
-  EXPECT_EQ(Get(NextTicketEnd(*Read(), now_)), now_ + absl::Hours(1));
+  EXPECT_EQ(Get(NextTicketEnd(*Read(), run.id, now_)), now_ + absl::Hours(1));
 
   Change([&](WriteTxn& txn) { Do(ExtendTicket(txn, ticket.id, now_ + absl::Hours(5))); });
   EXPECT_THAT(leased(now_ + absl::Hours(4)), ElementsAre(id));
@@ -78,7 +78,7 @@ TEST_F(ResumesTest, ATicketLeasesUntilAllRanksHaveReportedOrItLapses) {
   EXPECT_THAT(leased(now_), ElementsAre(id));
   Report(ticket.id, 0, true);
   EXPECT_TRUE(leased(now_).empty());
-  EXPECT_FALSE(Get(NextTicketEnd(*Read(), now_)));
+  EXPECT_FALSE(Get(NextTicketEnd(*Read(), run.id, now_)));
 }
 
 TEST_F(ResumesTest, ATicketOfAnotherRunLeasesTheRunsCheckpoint) {
@@ -87,6 +87,8 @@ TEST_F(ResumesTest, ATicketOfAnotherRunLeasesTheRunsCheckpoint) {
   Ticket(fine_tuned, 1, id);
   EXPECT_THAT(Get(ListTicketed(*Read(), source.id, now_)), ElementsAre(id));
   EXPECT_TRUE(Get(ListTicketed(*Read(), fine_tuned.id, now_)).empty());
+  EXPECT_EQ(Get(NextTicketEnd(*Read(), source.id, now_)), now_ + absl::Hours(1));
+  EXPECT_FALSE(Get(NextTicketEnd(*Read(), fine_tuned.id, now_)));
 }
 
 TEST_F(ResumesTest, AStartFromScratchLeasesNothing) {

@@ -152,6 +152,25 @@ TEST_F(RunsTest, ATimelineIsForkedFromACheckpoint) {
   EXPECT_EQ(timelines[1].opened_at, now_ + absl::Hours(2));
 }
 
+TEST_F(RunsTest, ForksAreOfTheRunsOwnCheckpoints) {
+  const RunRow run = MakeRun("a"), other = MakeRun("b");
+  const uint64_t own = Push(run, {.step = 1}), others = Push(other, {.step = 1});
+  EXPECT_TRUE(Get(ListForks(*Read(), run.id)).empty());
+  Change([&](WriteTxn& txn) {
+    Get(InsertTimeline(txn, run.id, own, "rewound", now_));
+    Get(InsertTimeline(txn, run.id, own, "rewound again", now_));
+    Get(InsertTimeline(txn, run.id, others, "from another run", now_));
+    Get(InsertTimeline(txn, run.id, 0, "from scratch", now_));
+  });
+  EXPECT_THAT(Get(ListForks(*Read(), run.id)), ElementsAre(std::pair(own, 1u)));
+}
+
+TEST_F(RunsTest, IdsAreOfTheRunsThatAreNotDeleted) {
+  const RunRow a = MakeRun("a"), b = MakeRun("b", "theirs"), c = MakeRun("c");
+  Change([&](WriteTxn& txn) { Do(MarkRunDeleted(txn, a.id)); });
+  EXPECT_THAT(Get(ListRunIds(*Read())), ::testing::UnorderedElementsAre(b.id, c.id));
+}
+
 TEST_F(RunsTest, ReferencedIsWhatOtherRunsStartedFrom) {
   const RunRow run = MakeRun("a"), other = MakeRun("b"), deleted = MakeRun("c");
   std::vector<uint64_t> ids;

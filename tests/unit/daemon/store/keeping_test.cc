@@ -87,6 +87,38 @@ TEST_F(StoreTest, WhatIsNoNumberTakesNoSlotAndIsShown) {
   EXPECT_EQ(Get(store_->Resolve(r_, ckpt::SelectBest{}, false)).checkpoint.step, 5u);
 }
 
+// Without rules the rest of the run is not read: the verdict is that of reading it.
+TEST_F(StoreTest, WithoutRulesEachIsJudgedAloneAsAmongAll) {
+  Get(store_->OpenAttempt(r_, "a", 1, ckpt::Policy(), false));
+  const auto ids = PushSteps("a", {10, 20, 30, 40, 50, 60});
+  Get(store_->Pin(r_, ids.at(20), "release"));
+  Get(store_->SetAlias(r_, ids.at(30), "good"));
+  const auto expect_same = [&](const std::string& when) {
+    SCOPED_TRACE(when);
+    const auto all = Get(store_->Prune(r_, /*dry_run=*/true)).checkpoints;
+    ASSERT_EQ(all.size(), Steps().size());
+    for (const ckpt::Checkpoint& c : all) {
+      SCOPED_TRACE(c.step);
+      EXPECT_TRUE(c.verdict.keep);
+      EXPECT_EQ(Get(store_->GetCheckpoint(c.id)).verdict, c.verdict);
+      EXPECT_EQ(Get(store_->Resolve(r_, ckpt::SelectId{c.id}, false)).checkpoint.verdict,
+                c.damage.empty() ? c.verdict : all.back().verdict);
+      const auto page = Get(store_->ListCheckpoints(r_, {.before_id = c.id + 1, .limit = 1}));
+      EXPECT_EQ(page.at(0).verdict, c.verdict);
+    }
+  };
+  expect_same("as pushed");
+  Get(store_->Rewind(r_, ids.at(40)));
+  expect_same("rewound");
+  const ckpt::Checkpoint pushed = Push({.attempt = Attempt("b"), .step = 45});
+  EXPECT_EQ(ckpt::ReasonsText(pushed.verdict),
+            ckpt::ReasonsText(Get(store_->Prune(r_, true)).checkpoints.at(0).verdict));
+  expect_same("gone on from there");
+  for (const uint64_t step : {60, 50, 40, 30, 20}) Damage(ids.at(step));
+  Damage(pushed.id);
+  expect_same("damaged but for the oldest");
+}
+
 TEST_F(StoreTest, ADryRunSaysWhatTheRealRunDoes) {
   Attempt("a", 1, r_, ckpt::Policy());
   for (uint64_t step = 1; step <= 5; ++step) Push({.step = step});

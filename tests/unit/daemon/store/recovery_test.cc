@@ -107,6 +107,24 @@ TEST_F(RecoveryTest, ARemovalIsFinishedByTheNextStart) {
   EXPECT_TRUE(store_->Verify(r_, 0, [](const auto& p) { return p.damages.empty(); }).ok());
 }
 
+TEST_F(RecoveryTest, AfterAStartAllRunsAreJudgedHoweverMany) {
+  std::vector<ckpt::RunName> runs;
+  for (int i = 0; i < 100; ++i) {
+    runs.push_back(Run("many-" + std::to_string(i)));
+    Attempt("a", 1, runs.back());
+    for (const uint64_t step : {1, 2}) {
+      Push({.step = step, .seeds = {i, static_cast<int>(step) + 1000}, .run = runs.back()});
+    }
+  }
+  Close();
+  options_.default_policy = KeepLast(1);
+  Open();
+  for (const ckpt::RunName& run : runs) {
+    EXPECT_TRUE(Eventually([&] { return Steps(run) == std::vector<uint64_t>{2}; }))
+        << run.ToString();
+  }
+}
+
 TEST_F(RecoveryTest, AnUnfinishedUploadOfADeadAttemptIsTakenOverAndThenDropped) {
   Attempt("a");
   const Shard shard{.step = 1, .seeds = {1, 2, 3}};

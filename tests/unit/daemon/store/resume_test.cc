@@ -1,4 +1,5 @@
 // Tickets, load reports, and what a selector is answered with.
+#include "proto/names.h"
 #include "tests/unit/daemon/store/fixture.h"
 
 namespace ckptd {
@@ -243,6 +244,31 @@ TEST_F(StoreTest, WhatIsDamagedIsAnsweredWithTheWholeOneBefore) {
   }
   EXPECT_EQ(Why(store_->Resolve(r_, ckpt::SelectBest{"accuracy"}, false)),
             "SELECTOR_MATCHES_NOTHING");
+}
+
+TEST_F(StoreTest, TheWholeOneBeforeIsFoundHoweverManyAreDamaged) {
+  Get(store_->OpenAttempt(r_, "a", 1, ckpt::Policy(), false));
+  std::vector<uint64_t> steps;
+  for (uint64_t step = 10; step <= 300; step += 10) steps.push_back(step);
+  const auto ids = PushSteps("a", steps);
+  for (uint64_t step = 30; step <= 300; step += 10) {
+    if (step != 150) Damage(ids.at(step));
+  }
+  const auto expect = [&](const ckpt::Selector& selector, uint64_t want) {
+    SCOPED_TRACE(ckpt::ToString(selector));
+    EXPECT_EQ(Get(store_->Resolve(r_, selector, false)).checkpoint.step, want);
+  };
+  expect(ckpt::SelectLatest{}, 150);
+  expect(ckpt::SelectStep{300}, 150);
+  expect(ckpt::SelectId{ids.at(160)}, 150);
+  expect(ckpt::SelectStep{150}, 150);
+  expect(ckpt::SelectStep{140}, 20);
+  Damage(ids.at(150));
+  expect(ckpt::SelectLatest{}, 20);
+  expect(ckpt::SelectId{ids.at(290)}, 20);
+  for (const uint64_t step : {10, 20}) Damage(ids.at(step));
+  EXPECT_EQ(Why(store_->Resolve(r_, ckpt::SelectLatest{}, false)), "NO_WHOLE_CHECKPOINT");
+  EXPECT_EQ(Why(store_->Resolve(r_, ckpt::SelectStep{300}, false)), "NO_WHOLE_CHECKPOINT");
 }
 
 TEST_F(StoreTest, ARunMayBeginFromAnothersCheckpoint) {
