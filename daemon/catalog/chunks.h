@@ -77,6 +77,8 @@ struct OpenPack {
   int64_t shard_row = 0;  // 0: its upload is gone
 };
 absl::StatusOr<std::vector<OpenPack>> ListOpenPacks(ReadTxn& txn);
+// The last number that was given to a pack; 0: none yet.
+absl::StatusOr<PackId> NewestPack(ReadTxn& txn);
 // Every pack the catalog knows.
 absl::StatusOr<std::vector<PackId>> ListPacks(ReadTxn& txn);
 // No longer written to.

@@ -60,6 +60,12 @@ absl::StatusOr<std::vector<OpenPack>> ListOpenPacks(ReadTxn& txn) {
   return packs;
 }
 
+absl::StatusOr<PackId> NewestPack(ReadTxn& txn) {
+  ASSIGN_OR_RETURN(const std::optional<int64_t> newest,
+                   txn.connection().Integer("SELECT value FROM counters WHERE name = 'pack'"));
+  return static_cast<PackId>(newest.value_or(0));
+}
+
 absl::StatusOr<std::vector<PackId>> ListPacks(ReadTxn& txn) {
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query("SELECT id FROM packs ORDER BY id"));
   return ReadPacks(std::move(rows));

@@ -60,6 +60,17 @@ absl::Status StepContentDiffers(const ckpt::RunName& run, uint64_t step, uint32_
                   rank, step, run.ToString()));
 }
 
+absl::Status PacksOfAnotherCatalog(int64_t packs, uint64_t newest) {
+  return MakeError(
+      StatusCode::kFailedPrecondition, reason::kCatalogDamaged,
+      fmt::format("the catalog {}, but {} of the packs beside it are newer: catalog.sqlite is "
+                  "missing or an older copy was put in its place. Nothing was changed. Put the "
+                  "catalog back that belongs to these packs; or, to give up what they hold, move "
+                  "the folder packs away",
+                  newest == 0 ? "is empty" : fmt::format("knows packs up to {:016x}", newest),
+                  packs));
+}
+
 absl::Status NoSpace(uint64_t needed, uint64_t free) {
   return MakeError(StatusCode::kResourceExhausted, reason::kNoSpace,
                    fmt::format("the upload needs {} bytes on the daemon's disk, but {} are free; "

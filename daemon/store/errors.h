@@ -17,6 +17,8 @@ absl::Status UploadNotFound(std::string_view upload_id);
 absl::Status CheckpointNotFound(uint64_t id);
 absl::Status CheckpointRemoved(const ckpt::Checkpoint& checkpoint);
 absl::Status StepContentDiffers(const ckpt::RunName& run, uint64_t step, uint32_t rank);
+// `packs`: how many lie there that are newer than the catalog's newest.
+absl::Status PacksOfAnotherCatalog(int64_t packs, uint64_t newest);
 absl::Status NoSpace(uint64_t needed, uint64_t free);
 absl::Status SelectorMatchesNothing(const ckpt::RunName& run, const ckpt::Selector& selector);
 

@@ -1,5 +1,6 @@
 #include "daemon/store/recovery.h"
 
+#include <algorithm>
 #include <set>
 #include <unordered_set>
 
@@ -7,16 +8,23 @@
 
 #include "daemon/catalog/chunks.h"
 #include "daemon/catalog/uploads.h"
+#include "daemon/store/errors.h"
 
 namespace ckptd {
 namespace {
 
-// Packs without a row: made by an upload whose transaction never happened.
+// A pack has its row before its file, and its file goes before its row. So a
+// file without a row is one whose removal a power cut undid; unless the catalog
+// never gave its number: then it is not the catalog that wrote these packs, and
+// to remove them would be to lose all that they hold.
 absl::Status RemoveUnknownPacks(catalog::Catalog& catalog, ChunkStore& chunks) {
   ASSIGN_OR_RETURN(auto txn, catalog.BeginRead());
+  ASSIGN_OR_RETURN(const PackId newest, catalog::NewestPack(*txn));
   ASSIGN_OR_RETURN(std::vector<PackId> known, catalog::ListPacks(*txn));
   std::set<PackId> rows(known.begin(), known.end());
   ASSIGN_OR_RETURN(std::vector<PackId> files, chunks.ListPacks());
+  const auto strange = std::ranges::count_if(files, [&](PackId id) { return id > newest; });
+  if (strange > 0) return PacksOfAnotherCatalog(strange, newest);
   for (PackId id : files) {
     if (rows.contains(id)) continue;
     spdlog::warn("recovery: pack {:016x} is not in the catalog and is removed", id);

@@ -80,19 +80,61 @@ TEST_F(RecoveryTest, ShardsThatWereDurableAreStillAndTheLastCommits) {
   EXPECT_TRUE(Get(TryPush({.step = 1, .rank = 1})).checkpoint.has_value());
 }
 
-TEST_F(RecoveryTest, PacksThatNobodyKnowsAreRemovedAndStrangersLeftAlone) {
-  PushSteps("a", {1});
+TEST_F(RecoveryTest, APackWhoseRemovalWasUndoneIsRemovedAndStrangersLeftAlone) {
+  PushSteps("a", {1, 2, 3, 4});
+  Reopen();
+  ASSERT_TRUE(IsReclaimed());
   Close();
   const Layout layout(options_.data_dir);
-  const std::string orphan = layout.Pack(0x77), stranger = layout.Packs() + "/README";
-  std::filesystem::create_directories(layout.PackDir(0x77));
-  std::ofstream(orphan) << "left by an upload whose transaction never happened";
+  const std::string removed = layout.Pack(1), stranger = layout.Packs() + "/README";
+  ASSERT_FALSE(std::filesystem::exists(removed));
+  std::filesystem::create_directories(layout.PackDir(1));
+  std::ofstream(removed) << "unlinked, but the directory was not written before the power went";
   std::ofstream(stranger) << "somebody's notes";
   Open();
-  EXPECT_FALSE(std::filesystem::exists(orphan));
+  EXPECT_FALSE(std::filesystem::exists(removed));
   EXPECT_TRUE(std::filesystem::exists(stranger));
-  EXPECT_EQ(Latest(), 1u);
+  EXPECT_EQ(Latest(), 4u);
   std::filesystem::remove(stranger);
+}
+
+// Without its catalog, or with an older copy of it, every pack, or the newest,
+// would look as if nobody needed it.
+TEST_F(RecoveryTest, PacksThatTheCatalogNeverKnewAreNotTouchedAndTheStartIsRefused) {
+  const Layout layout(options_.data_dir);
+  const std::string catalog = layout.Catalog(), older = dir_ / "older";
+  PushSteps("a", {1});
+  Close();
+  std::filesystem::copy_file(catalog, older);
+  Open();
+  PushSteps("b", {2, 3});
+  Close();
+  const std::vector<std::string> packs = PackFiles();
+  ASSERT_THAT(packs, SizeIs(3));
+  const std::string whole = dir_ / "whole";
+  std::filesystem::rename(catalog, whole);
+  struct Case {
+    const char* what;
+    std::function<void()> put;
+    std::string words;
+  };
+  for (const Case& c : std::vector<Case>{
+           {"none", [] {}, "is empty, but 3 of the packs"},
+           {"an older one", [&] { std::filesystem::copy_file(older, catalog); },
+            "knows packs up to 0000000000000001, but 2 of the packs"},
+       }) {
+    SCOPED_TRACE(c.what);
+    std::filesystem::remove(catalog);
+    c.put();
+    const auto refused = Store::Open(options_, &fs_, &clock_);
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(Why(refused), "CATALOG_DAMAGED");
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr(c.words));
+    EXPECT_EQ(PackFiles(), packs);
+  }
+  std::filesystem::rename(whole, catalog);
+  Open();
+  EXPECT_THAT(Steps(), ElementsAre(3, 2, 1));
 }
 
 TEST_F(RecoveryTest, ARemovalIsFinishedByTheNextStart) {
