@@ -33,7 +33,7 @@ core_packages=(
 )
 build_packages=("${core_packages[@]}" libtorch1.13 libopenblas0 libtorch-dev)
 test_packages=(libgtest-dev libgmock-dev python3 python3-torch python3-numpy)
-bench_packages=(fio)
+bench_packages=(fio rsync nginx restic borgbackup gnuplot-nox)
 
 say() { echo "install: $*"; }
 fail() {
@@ -92,6 +92,19 @@ apt() {
 say "${#missing[@]} of ${#wanted[@]} packages for '$*' are missing: ${missing[*]}"
 say "updating the package lists"
 apt update || fail "apt-get update failed, see above"
+# The benchmark starts servers of its own, on loopback. Debian's nginx would be one
+# more, open to everybody.
+policy=/usr/sbin/policy-rc.d
+if [[ " ${missing[*]} " == *" nginx "* ]]; then
+  if [[ ! -e $policy ]]; then
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+  fi
+fi
 say "installing"
 apt install --no-install-recommends "${missing[@]}" || fail "apt-get install failed, see above"
+if [[ " ${missing[*]} " == *" nginx "* ]] && command -v systemctl >/dev/null; then
+  "${as_root[@]}" systemctl disable nginx || say "nginx stays enabled: see above"
+fi
 say "done"
