@@ -1,0 +1,85 @@
+// The catalog on a disk whose power goes: what was committed lasts, what was not
+// is not there in part.
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "daemon/catalog/catalog.h"
+#include "daemon/catalog/sqlite.h"
+#include "tests/testing/simulated_vfs.h"
+
+namespace ckptd::catalog {
+namespace {
+
+constexpr char kPath[] = "/data/catalog.sqlite";
+
+// Two rows a transaction, so that half of one could be seen.
+absl::Status Add(Catalog& catalog, int number) {
+  ASSIGN_OR_RETURN(auto txn, catalog.BeginWrite());
+  for (const int half : {0, 1}) {
+    RETURN_IF_ERROR(txn->connection().Run(
+        "INSERT INTO projects (name, chunks) VALUES (?1, ?2)",
+        fmt::format("project-{}-{}-{}", number, half, std::string(900, 'x')), number));
+  }
+  return txn->Commit();
+}
+
+absl::StatusOr<std::multiset<int64_t>> Numbers(Catalog& catalog) {
+  ASSIGN_OR_RETURN(auto txn, catalog.BeginRead());
+  ASSIGN_OR_RETURN(Statement rows, txn->connection().Query("SELECT chunks FROM projects"));
+  std::multiset<int64_t> numbers;
+  while (rows.Next()) numbers.insert(rows.Int(0));
+  RETURN_IF_ERROR(rows.status());
+  return numbers;
+}
+
+TEST(CatalogPowerCutTest, KeepsWhatWasCommittedAndNoHalves) {
+  os::SimulatedDisk::Random random(1);
+  os::SimulatedDisk disk;
+  os::SimulatedVfs vfs(&disk);
+  std::vector<std::string> changed;
+  ASSERT_EQ(disk.MakeDirs("/data", &changed), 0);
+  ASSERT_EQ(disk.SyncDir("/"), 0);
+  std::set<int> committed;
+  int number = 0;
+  for (int cut = 1; cut <= 150; ++cut) {
+    SCOPED_TRACE(cut);
+    disk.CutPowerAt(1 + random() % 60);
+    // Calls wait once the power is gone: somebody has to tell them.
+    std::thread machine([&] {
+      disk.AwaitCut(absl::InfiniteDuration());
+      disk.PowerLost();
+    });
+    int unknown = 0;  // its commit may have come through
+    if (auto catalog = Catalog::Open(kPath); catalog.ok()) {
+      while (unknown == 0) {
+        ++number;
+        if (Add(**catalog, number).ok()) {
+          committed.insert(number);
+        } else {
+          unknown = number;
+        }
+      }
+    }
+    machine.join();
+    disk.PowerOn(random);
+
+    auto catalog = Catalog::Open(kPath);
+    ASSERT_TRUE(catalog.ok()) << catalog.status();
+    EXPECT_EQ((*catalog)->Check(), absl::OkStatus());
+    const auto found = Numbers(**catalog);
+    ASSERT_TRUE(found.ok()) << found.status();
+    if (found->contains(unknown)) committed.insert(unknown);
+    std::multiset<int64_t> expected;
+    for (const int each : committed) expected.insert({each, each});
+    ASSERT_EQ(*found, expected);
+  }
+  EXPECT_GT(committed.size(), 150u) << "hardly anything was committed";
+}
+
+}  // namespace
+}  // namespace ckptd::catalog
