@@ -125,6 +125,9 @@ class ChunkStore {
   // Gives a record's space back to the file system. Idempotent; a pack that is
   // gone is OK.
   virtual absl::Status Punch(const ChunkLocation& location) = 0;
+  // Makes what was punched out of a pack so far last: before it a power cut may
+  // take the space again. Idempotent; a pack that is gone is OK.
+  virtual absl::Status SyncPunched(PackId id) = 0;
   // Unlinks a pack. Idempotent.
   virtual absl::Status RemovePack(PackId id) = 0;
 

@@ -37,8 +37,6 @@ class PackStore final : public ChunkStore {
 
   void Prefetch(std::span<const ChunkLocation> locations) override { reader_.Prefetch(locations); }
 
-  // The hole itself is not synced: after a power cut the space may be taken
-  // again until the pack goes, which loses nothing.
   absl::Status Punch(const ChunkLocation& location) override {
     if (location.offset < kPackHeaderBytes || location.offset % os::kBlockBytes != 0 ||
         location.extent != RecordExtent(location.payload())) {
@@ -53,6 +51,13 @@ class PackStore final : public ChunkStore {
     RETURN_IF_ERROR((*file)->PunchHole(location.offset, location.extent));
     packs_->Measure(location.pack, **file);
     return absl::OkStatus();
+  }
+
+  absl::Status SyncPunched(PackId id) override {
+    const absl::StatusOr<std::unique_ptr<os::File>> file = packs_->OpenForUpdate(id);
+    if (absl::IsNotFound(file.status())) return absl::OkStatus();
+    if (!file.ok()) return file.status();
+    return (*file)->SyncData();
   }
 
   absl::Status RemovePack(PackId id) override {

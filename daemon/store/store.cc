@@ -156,11 +156,21 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
   // One that fails stops no other; it is tried again later.
   absl::Status failed;
   std::vector<int64_t> done;
+  std::map<PackId, std::vector<int64_t>> punched;
   for (const catalog::Reclaim& reclaim : reclaims) {
-    absl::Status punched;
-    if (!reclaim.pack_empty) punched = chunks_->Punch(reclaim.location);
-    if (punched.ok()) done.push_back(reclaim.row);
-    failed.Update(punched);
+    if (reclaim.pack_empty) {
+      done.push_back(reclaim.row);
+    } else if (absl::Status status = chunks_->Punch(reclaim.location); status.ok()) {
+      punched[reclaim.location.pack].push_back(reclaim.row);
+    } else {
+      failed.Update(status);
+    }
+  }
+  // The holes before the rows: what a power cut fills again is known to be punched again.
+  for (const auto& [pack, rows] : punched) {
+    const absl::Status synced = chunks_->SyncPunched(pack);
+    if (synced.ok()) done.insert(done.end(), rows.begin(), rows.end());
+    failed.Update(synced);
   }
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());

@@ -1,19 +1,11 @@
 #include "tests/crash/checks.h"
 
-#include <sys/stat.h>
-
-#include <filesystem>
 #include <map>
 
 #include <fmt/format.h>
 
-#include "daemon/catalog/catalog.h"
-#include "daemon/catalog/chunks.h"
-
 namespace ckpt::crash {
 namespace {
-
-namespace fs = std::filesystem;
 
 // A pack's header and note, and a block in which the file system keeps the
 // extents of a file with holes: a block each, and one to spare.
@@ -43,49 +35,6 @@ std::unique_ptr<Client> Connect(const std::string& address, Patience patience,
   auto client = Client::Connect(std::move(options));
   EXPECT_TRUE(client.ok()) << client.status();
   return client.ok() ? *std::move(client) : nullptr;
-}
-
-void House::Kill() {
-  // Counted first: whoever sees the broken line sees the count as well.
-  ++kills_;
-  daemon_.Stop(SIGKILL);
-}
-
-void House::KillStarting(absl::Duration delay) {
-  test::Process starting({CKPTD_BINARY, "--data-dir", daemon_.data_dir(), "--listen", address()},
-                         daemon_.output());
-  absl::SleepFor(delay);
-  ++kills_;
-  starting.KillAndWait(SIGKILL);
-}
-
-std::string House::Log() const {
-  const std::string log = test::ReadFile(daemon_.output());
-  return log.size() <= 4000 ? log : log.substr(log.size() - 4000);
-}
-
-House::Packs House::MeasurePacks() const {
-  Packs packs;
-  std::error_code error;
-  for (const auto& file : fs::recursive_directory_iterator(daemon_.data_dir() + "/packs", error)) {
-    struct stat found = {};
-    if (stat(file.path().c_str(), &found) != 0 || !S_ISREG(found.st_mode)) continue;
-    packs.bytes += static_cast<uint64_t>(found.st_blocks) * 512;
-    ++packs.files;
-  }
-  return packs;
-}
-
-absl::Status House::CheckCatalog() const {
-  const ckptd::os::TempDir copy;
-  for (const char* name : {"/catalog.sqlite", "/catalog.sqlite-wal"}) {
-    std::error_code error;
-    fs::copy_file(daemon_.data_dir() + name, copy.path() + name, error);
-  }
-  ASSIGN_OR_RETURN(auto catalog, ckptd::catalog::Catalog::Open(copy / "catalog.sqlite"));
-  RETURN_IF_ERROR(catalog->Check());
-  ASSIGN_OR_RETURN(auto txn, catalog->BeginRead());
-  return ckptd::catalog::CheckReferences(*txn);
 }
 
 absl::StatusOr<std::optional<std::vector<Checkpoint>>> List(Client& client, const RunName& run) {

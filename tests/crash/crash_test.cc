@@ -5,10 +5,7 @@
 #include <cstring>
 #include <iostream>
 #include <memory>
-#include <random>
-#include <string>
 #include <thread>
-#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -16,26 +13,13 @@
 #include "proto/limits.h"
 #include "tests/crash/checks.h"
 #include "tests/crash/contents.h"
-#include "tests/crash/model.h"
-#include "tests/crash/worker.h"
+#include "tests/crash/process_house.h"
+#include "tests/crash/trial.h"
 
 namespace ckpt::crash {
 namespace {
 
 constexpr uint64_t kDefaultKills = 200;
-constexpr uint64_t kLookAtAllEvery = 20;  // kills
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text != nullptr && *text != '\0' ? std::strtoull(text, nullptr, 10) : otherwise;
-}
-
-// Printed, so that a failure can be had again (as far as timing allows).
-uint64_t Seed() {
-  static const uint64_t seed = FromEnvironment("CKPT_CRASH_SEED", std::random_device()());
-  std::cout << "CKPT_CRASH_SEED=" << seed << std::endl;
-  return seed;
-}
 
 class CrashTest : public testing::Test {
  protected:
@@ -45,68 +29,21 @@ class CrashTest : public testing::Test {
     if (HasFailure()) std::cout << "the end of the daemon's log:\n" << house_.Log() << std::endl;
   }
 
-  House house_;
+  ProcessHouse house_;
 };
 
 TEST_F(CrashTest, KeepsWhatItAcknowledgedAndNothingElse) {
   Random random(Seed());
   const uint64_t kills = FromEnvironment("CKPT_CRASH_KILLS", kDefaultKills);
-  RunModel plain({"default", "plain"}, 1, false), ranked({"default", "ranked"}, 2, true),
-      sharing({"default", "sharing"}, 1, true), other({"other", "plain"}, 1, false);
-  const std::vector<RunModel*> runs = {&plain, &ranked, &sharing, &other};
-
-  Gate gate;
-  Worker first(random(), &house_, &gate, {&plain, &ranked});
-  Worker second(random(), &house_, &gate, {&sharing, &other});
-  ASSERT_TRUE(house_.Start());
-  std::thread first_thread([&] { first.Run(); }), second_thread([&] { second.Run(); });
-  gate.AwaitParked(2);
-
-  for (uint64_t kill = 1; kill <= kills && !HasFailure(); ++kill) {
-    gate.Open(house_.kills());
+  Trial trial(&house_, random);
+  trial.Run(kills, [&](uint64_t) {
     absl::SleepFor(absl::Microseconds(Below(random, 300'000)));
     house_.Kill();
-    gate.Close();
-    const bool all = kill % kLookAtAllEvery == 0;
-    if (all) {
-      EXPECT_EQ(house_.CheckCatalog(), absl::OkStatus());
-    }
     // Now and then recovery is killed, too; that comes on top.
     if (Chance(random, 0.15)) house_.KillStarting(absl::Microseconds(Below(random, 80'000)));
-    SCOPED_TRACE(testing::Message() << "after kill " << kill);
-    EXPECT_TRUE(house_.Start());
-    gate.AwaitParked(2);
-
-    const std::unique_ptr<Client> client = Connect(house_.address(), Patience::kRestart);
-    for (RunModel* run : runs) EXPECT_EQ(CheckRun(*client, *run, all), absl::OkStatus());
-    EXPECT_EQ(CheckSpace(*client, house_, runs), absl::OkStatus());
-  }
-  gate.End();
-  first_thread.join();
-  second_thread.join();
-  ASSERT_FALSE(HasFailure());
-
-  const std::unique_ptr<Client> client = Connect(house_.address(), Patience::kRestart);
-  for (RunModel* run : runs) EXPECT_EQ(CheckRun(*client, *run, true), absl::OkStatus());
-  for (RunModel* run : runs) {
-    if (!run->exists) continue;
-    EXPECT_EQ(client->DeleteRun(run->name).status(), absl::OkStatus());
-    run->Apply({.kind = Change::Kind::kDeleteRun});
-  }
-  EXPECT_EQ(CheckSpace(*client, house_, runs), absl::OkStatus());
-  EXPECT_EQ(house_.MeasurePacks().files, 0u) << "packs that nobody needs";
-  house_.Kill();
-  EXPECT_EQ(house_.CheckCatalog(), absl::OkStatus());
-
-  uint64_t commits = 0;
-  for (const Worker* worker : {&first, &second}) {
-    const Tally& tally = worker->tally();
-    std::cout << tally.calls << " calls, " << tally.commits << " commits, " << tally.unanswered
-              << " left unanswered, " << tally.ridden_out << " ridden out, " << tally.repeated
-              << " made again by their id" << std::endl;
-    commits += tally.commits;
-  }
-  EXPECT_GE(commits, kills / 4) << "hardly anything was pushed";
+  });
+  trial.Finish();
+  EXPECT_GE(trial.commits(), kills / 4) << "hardly anything was pushed";
 }
 
 TEST_F(CrashTest, APushRidesOutKillsAndSendsOnlyWhatWasLost) {

@@ -68,6 +68,9 @@ void RunModel::Apply(const Change& change) {
   switch (change.kind) {
     case Kind::kNothing:
       return;
+    case Kind::kOpenRun:
+      exists = true;
+      return;
     case Kind::kCommit:
       kept[change.commit.id] = change.commit;
       std::erase_if(unfinished, [&](const Known& other) {
@@ -122,6 +125,7 @@ void RunModel::Judge() {
 bool RunModel::Happened(const Change& change,
                         const std::optional<std::vector<Checkpoint>>& listed) const {
   if (change.kind == Kind::kDeleteRun) return !listed.has_value();
+  if (change.kind == Kind::kOpenRun) return listed.has_value();
   if (!listed || change.kind == Kind::kNothing) return false;
   const Checkpoint* found = Find(*listed, change.id);
   switch (change.kind) {

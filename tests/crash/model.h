@@ -26,7 +26,18 @@ struct Known {
 
 // One call that changes a run.
 struct Change {
-  enum class Kind { kNothing, kCommit, kDelete, kDeleteRun, kPin, kUnpin, kAlias, kUnalias, kLoss };
+  enum class Kind {
+    kNothing,
+    kOpenRun,  // by its first attempt
+    kCommit,
+    kDelete,
+    kDeleteRun,
+    kPin,
+    kUnpin,
+    kAlias,
+    kUnalias,
+    kLoss,
+  };
   Kind kind = Kind::kNothing;
   uint64_t id = 0;
   std::string name;  // of the pin or alias

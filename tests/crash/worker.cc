@@ -10,6 +10,7 @@
 
 #include "client/upload.h"
 #include "proto/convert.h"
+#include "tests/crash/checks.h"
 
 namespace ckpt::crash {
 namespace {
@@ -137,15 +138,24 @@ bool Worker::Make(RunModel& run, const Change& change, const Call& call) {
     run.Apply(change);
     return true;
   }
-  // Unreachable is right only for a client that does not wait, of a daemon that was killed.
-  if (!patient && HasReason(status, reason::kUnreachable) && house_.kills() != gate_.kills()) {
-    ++tally_.unanswered;
-    run.LeaveOpen(change);
-    gate_.PassNext();
-    return false;
+  if (IsUnanswered(status, patient)) {
+    LeaveOpen(run, change);
+  } else {
+    Fail(run, status, "a call");
   }
-  Fail(run, status, "a call");
   return false;
+}
+
+bool Worker::IsUnanswered(const absl::Status& status, bool patient) {
+  if (house_.MayFail(status)) return true;
+  // Unreachable is right only for a client that does not wait, of a daemon that was killed.
+  return !patient && HasReason(status, reason::kUnreachable) && house_.kills() != gate_.kills();
+}
+
+void Worker::LeaveOpen(RunModel& run, const Change& change) {
+  ++tally_.unanswered;
+  run.LeaveOpen(change);
+  gate_.PassNext();
 }
 
 bool Worker::MakeOnce(RunModel& run, const Change& change, const Question& ask) {
@@ -162,12 +172,19 @@ bool Worker::MakeOnce(RunModel& run, const Change& change, const Question& ask) 
   };
   const uint64_t unanswered = tally_.unanswered;
   bool made = Make(run, change, first);
-  if (!made && tally_.unanswered > unanswered) {
+  bool happened = false;
+  while (!made && tally_.unanswered > unanswered) {
+    happened |= run.happened();
     ++tally_.repeated;
     const absl::Status status = first(*patient_);
-    if (!status.ok()) Fail(run, status, "a call made again");
-    if (status.ok() && !run.happened()) run.Apply(change);
     made = status.ok();
+    if (made && !happened) run.Apply(change);
+    if (made) break;
+    if (!IsUnanswered(status, /*patient=*/true)) {
+      Fail(run, status, "a call made again");
+      break;
+    }
+    LeaveOpen(run, happened ? Change{} : change);
   }
   if (made && Chance(random_, 0.3)) {
     ++tally_.repeated;
@@ -189,6 +206,9 @@ const Known& Worker::Any(const RunModel& run) {
 void Worker::OpenAttempt(RunModel& run) {
   const std::string launch = fmt::format("launch-{}", ++run.launches);
   const auto opened = patient_->OpenAttempt(run.name, launch, run.world_size, run.policy());
+  if (IsUnanswered(opened.status(), /*patient=*/true)) {
+    return LeaveOpen(run, {.kind = Kind::kOpenRun});
+  }
   if (!opened.ok()) return Fail(run, opened.status(), "opening an attempt");
   EXPECT_GT(opened->attempt.number, run.newest_attempt) << run.name.ToString();
   run.exists = true;
@@ -196,6 +216,7 @@ void Worker::OpenAttempt(RunModel& run) {
   run.again.reset();
   for (uint32_t rank = 0; rank < run.world_size; ++rank) {
     const auto resumed = patient_->Resume({.run = run.name, .attempt = run.attempt, .rank = rank});
+    if (IsUnanswered(resumed.status(), /*patient=*/true)) return;
     if (!resumed.ok()) return Fail(run, resumed.status(), "a resume");
     if (run.kept.empty()) {
       EXPECT_EQ(resumed->outcome, ResumeOutcome::kNewRun) << run.name.ToString();
@@ -206,6 +227,7 @@ void Worker::OpenAttempt(RunModel& run) {
       return Fail(run, absl::DataLossError(resumed->explanation), "not the newest: a resume");
     }
     const absl::Status told = patient_->ReportLoad({.ticket_id = resumed->ticket_id, .rank = rank});
+    if (IsUnanswered(told, /*patient=*/true)) return;
     if (!told.ok()) return Fail(run, told, "a load report");
   }
 }
@@ -347,6 +369,7 @@ void Worker::Keep(RunModel& run) {
     case 4: {
       // Based on the version in force: changed by nobody but its own first try.
       const auto before = patient_->GetPolicy(run.name);
+      if (IsUnanswered(before.status(), /*patient=*/true)) return;
       if (!before.ok()) return Fail(run, before.status(), "a look at the policy");
       ask = [&run, version = before->policy.version](Client& client) {
         return SetPolicy(client, run, version);

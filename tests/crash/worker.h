@@ -1,4 +1,4 @@
-// Who pushes and prunes while the daemon is killed.
+// Who pushes and prunes while the daemon is interrupted.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@
 #include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
 
-#include "tests/crash/checks.h"
+#include "client/client.h"
 #include "tests/crash/contents.h"
+#include "tests/crash/house.h"
 #include "tests/crash/model.h"
 
 namespace ckpt::crash {
@@ -87,6 +88,9 @@ class Worker {
   void Prune(RunModel& run);
   Known NewState(RunModel& run);
   const Known& Any(const RunModel& run);
+  // Whether the call may or may not have happened: then the run's next look decides.
+  bool IsUnanswered(const absl::Status& status, bool patient);
+  void LeaveOpen(RunModel& run, const Change& change);
   void Fail(const RunModel& run, const absl::Status& status, const char* what);
 
   const uint64_t seed_;

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "tests/integration/daemon/harness.h"
-#include "tests/testing/counting_proxy.h"
+#include "tests/testing/proxy.h"
 
 namespace ckpt::test {
 namespace {
@@ -118,7 +118,7 @@ TEST_F(Space, ASecondSaveSendsAndStoresOnlyWhatChanged) {
     }
     return MakeShard(parts);
   };
-  CountingProxy proxy(std::stoi(daemon_.address().substr(daemon_.address().rfind(':') + 1)));
+  Proxy proxy(std::stoi(daemon_.address().substr(daemon_.address().rfind(':') + 1)));
   auto client = Connect(proxy.address());
   const uint64_t attempt = OpenAttempt(*client, kRun);
   Shard shard = state(0);

@@ -10,6 +10,7 @@
 
 #include "daemon/chunks/pack_store.h"
 #include "tests/testing/faulty_file_system.h"
+#include "tests/testing/simulated_file_system.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/daemon/chunks/written.h"
 
@@ -90,6 +91,34 @@ TEST(PowerCutTest, WhatWasMadeDurableSurvivesACutAtEachOperation) {
       ASSERT_FALSE(::testing::Test::HasFailure());
       ASSERT_LT(at, 1000);
     }
+  }
+}
+
+TEST(PowerCutTest, WhatWasGivenBackAndSyncedStaysGivenBack) {
+  os::SimulatedDisk::Random random(1);
+  for (int round = 0; round < 50; ++round) {
+    SCOPED_TRACE(round);
+    os::SimulatedDisk disk;
+    os::SimulatedFileSystem fs(&disk);
+    auto store = OpenPackStore(&fs, "/data");
+    ASSERT_TRUE(store.ok()) << store.status();
+    auto writer = MustCreate(**store, 1);
+    const Written gone = MustAppend(*writer, RandomBytes(50000, 1));
+    const Written stays = MustAppend(*writer, RandomBytes(50000, 2));
+    ASSERT_TRUE(writer->MakeDurable().ok());
+    ASSERT_TRUE(fs.SyncDir("/").ok());
+    const uint64_t before = disk.Files().front().allocated;
+    ASSERT_TRUE((*store)->Punch(gone.chunk.location).ok());
+    ASSERT_TRUE((*store)->SyncPunched(1).ok());
+    ASSERT_TRUE((*store)->SyncPunched(99).ok()) << "one that is gone";
+    writer.reset();
+    store->reset();
+    disk.PowerLost();
+    disk.PowerOn(random);
+    ASSERT_EQ(disk.Files().front().allocated, before - gone.chunk.location.extent);
+    auto again = OpenPackStore(&fs, "/data");
+    ASSERT_TRUE(again.ok()) << again.status();
+    ExpectReadable(**again, stays);
   }
 }
 

@@ -1,0 +1,120 @@
+#include "tests/crash/simulated_house.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "daemon/catalog/catalog.h"
+#include "daemon/catalog/chunks.h"
+#include "daemon/chunks/layout.h"
+
+namespace ckpt::crash {
+namespace {
+
+constexpr char kDataDir[] = "/data";
+
+}  // namespace
+
+SimulatedHouse::SimulatedHouse() {
+  std::vector<std::string> changed;
+  EXPECT_EQ(disk_.MakeDirs(kDataDir, &changed), 0);
+  EXPECT_EQ(disk_.SyncDir("/"), 0);
+}
+
+SimulatedHouse::~SimulatedHouse() {
+  if (is_up()) Drain();
+}
+
+absl::Status SimulatedHouse::Open() {
+  ckptd::StoreOptions options;
+  options.data_dir = kDataDir;
+  options.keep_free_bytes = 0;
+  options.prune_interval = absl::Milliseconds(20);
+  options.compress = true;
+  ASSIGN_OR_RETURN(store_, ckptd::Store::Open(options, &fs_, &clock_));
+  ckptd::Config config;
+  config.listen = {"127.0.0.1:0"};
+  ASSIGN_OR_RETURN(server_, ckptd::Server::Start(config, store_.get()));
+  return absl::OkStatus();
+}
+
+testing::AssertionResult SimulatedHouse::Start() {
+  if (const absl::Status opened = Open(); !opened.ok()) {
+    return testing::AssertionFailure() << "the daemon does not start: " << opened;
+  }
+  const std::string address = server_->addresses().front();
+  line_.SetTarget(std::stoi(address.substr(address.rfind(':') + 1)));
+  return testing::AssertionSuccess();
+}
+
+void SimulatedHouse::Die() {
+  CountKill();
+  line_.SetTarget(0);
+  line_.CutAll();
+  disk_.PowerLost();
+  if (server_ != nullptr) server_->Drain(absl::ZeroDuration());
+  server_.reset();
+  store_.reset();
+}
+
+void SimulatedHouse::CutPower(uint64_t n, absl::Duration limit,
+                              ckptd::os::SimulatedDisk::Random& random) {
+  disk_.CutPowerAt(n);
+  disk_.AwaitCut(limit);
+  Die();
+  disk_.PowerOn(random);
+}
+
+void SimulatedHouse::CutPowerStarting(uint64_t n, ckptd::os::SimulatedDisk::Random& random) {
+  disk_.CutPowerAt(n);
+  std::atomic<bool> opened = false;
+  std::thread machine([&] {
+    while (!opened && !disk_.AwaitCut(absl::Milliseconds(1))) {
+    }
+    disk_.PowerLost();
+  });
+  Open().IgnoreError();  // the power may go first
+  opened = true;
+  machine.join();
+  Die();
+  disk_.PowerOn(random);
+}
+
+void SimulatedHouse::Drain() {
+  CountKill();
+  line_.SetTarget(0);
+  line_.CutAll();
+  server_->Drain(absl::Seconds(30));
+  server_.reset();
+  store_.reset();
+}
+
+void SimulatedHouse::Tolerate(std::vector<std::string> reasons) {
+  absl::MutexLock lock(&mutex_);
+  tolerated_ = std::move(reasons);
+}
+
+bool SimulatedHouse::MayFail(const absl::Status& status) const {
+  absl::MutexLock lock(&mutex_);
+  return std::ranges::find(tolerated_, ReasonOf(status)) != tolerated_.end();
+}
+
+House::Packs SimulatedHouse::MeasurePacks() const {
+  Packs packs;
+  const std::string under = ckptd::Layout(kDataDir).Packs() + "/";
+  for (const auto& file : disk_.Files()) {
+    if (!file.path.starts_with(under)) continue;
+    packs.bytes += file.allocated;
+    ++packs.files;
+  }
+  return packs;
+}
+
+absl::Status SimulatedHouse::CheckCatalog() {
+  ASSIGN_OR_RETURN(auto catalog,
+                   ckptd::catalog::Catalog::Open(ckptd::Layout(kDataDir).Catalog()));
+  RETURN_IF_ERROR(catalog->Check());
+  ASSIGN_OR_RETURN(auto txn, catalog->BeginRead());
+  return ckptd::catalog::CheckReferences(*txn);
+}
+
+}  // namespace ckpt::crash
