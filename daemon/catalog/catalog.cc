@@ -1,5 +1,6 @@
 #include "daemon/catalog/catalog.h"
 
+#include <atomic>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -20,6 +21,8 @@ class ReadTxn::Impl {
  public:
   // Gives the connection back, out of its transaction. At most once.
   std::function<void()> finish;
+  // Says that what was to be committed may still be found after a crash.
+  std::function<void()> doubt;
 };
 
 ReadTxn::~ReadTxn() {
@@ -34,6 +37,7 @@ absl::Status WriteTxn::Commit() {
                            "A transaction was committed twice.");
   }
   const absl::Status status = connection_->Run("COMMIT");
+  if (!status.ok()) impl_->doubt();
   // Rolls back what could not be committed, and lets the next writer in.
   std::exchange(impl_->finish, nullptr)();
   connection_ = nullptr;
@@ -57,6 +61,10 @@ class Catalog::Impl {
   }
 
   absl::StatusOr<std::unique_ptr<ReadTxn>> BeginRead() {
+    if (in_doubt_) {
+      absl::MutexLock lock(&writer_mutex_);
+      RETURN_IF_ERROR(Settle());
+    }
     ASSIGN_OR_RETURN(std::unique_ptr<Connection> reader, TakeReader());
     RETURN_IF_ERROR(reader->Run("BEGIN"));
     // The snapshot is taken by the first read.
@@ -73,7 +81,9 @@ class Catalog::Impl {
 
   absl::StatusOr<std::unique_ptr<WriteTxn>> BeginWrite() {
     writer_mutex_.Lock();
-    if (absl::Status status = writer_->Run("BEGIN IMMEDIATE"); !status.ok()) {
+    absl::Status status = Settle();
+    if (status.ok()) status = writer_->Run("BEGIN IMMEDIATE");
+    if (!status.ok()) {
       writer_mutex_.Unlock();
       return status;
     }
@@ -86,10 +96,33 @@ class Catalog::Impl {
       (void)writer_->Script("ROLLBACK");
       writer_mutex_.Unlock();
     };
+    base.impl_->doubt = [this] { in_doubt_ = true; };
     return txn;
   }
 
  private:
+  // A commit whose sync failed has its frames in the log all the same, and a
+  // restart would take them for committed, although its caller, and whoever read
+  // since, was told otherwise. So nobody is told anything before another
+  // transaction lies durably in their place.
+  absl::Status Settle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mutex_) {
+    if (!in_doubt_) return absl::OkStatus();
+    absl::Status status = writer_->Run("BEGIN IMMEDIATE");
+    if (status.ok()) {
+      // One that changes a page: an update to the same value writes nothing.
+      status = writer_->Run(
+          "INSERT INTO counters (name, value) VALUES ('settled', 1) "
+          "ON CONFLICT (name) DO UPDATE SET value = value + 1");
+    }
+    if (status.ok()) status = writer_->Run("COMMIT");
+    if (status.ok()) {
+      in_doubt_ = false;
+      return status;
+    }
+    (void)writer_->Script("ROLLBACK");  // the first error is the one to tell
+    return ckpt::Annotate(status, "A change that failed cannot be taken back yet");
+  }
+
   absl::StatusOr<std::unique_ptr<Connection>> TakeReader() {
     {
       absl::MutexLock lock(&readers_mutex_);
@@ -111,6 +144,7 @@ class Catalog::Impl {
   const std::string path_;
   absl::Mutex writer_mutex_;  // held from BeginWrite to the end of the transaction
   std::unique_ptr<Connection> writer_;
+  std::atomic<bool> in_doubt_ = false;  // changed under writer_mutex_
   absl::Mutex readers_mutex_;
   std::vector<std::unique_ptr<Connection>> readers_;
 };

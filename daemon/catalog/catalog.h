@@ -35,7 +35,8 @@ class ReadTxn {
 class WriteTxn : public ReadTxn {
  public:
   ~WriteTxn() override;
-  // Durable when OK. When it fails nothing was changed.
+  // Durable when OK. When it fails nothing was changed, and nothing will be found
+  // changed after a crash either: until that is certain transactions cannot begin.
   absl::Status Commit();
 };
 

@@ -1,5 +1,6 @@
 // The catalog on a disk whose power goes: what was committed lasts, what was not
 // is not there in part.
+#include <cerrno>
 #include <memory>
 #include <set>
 #include <string>
@@ -79,6 +80,39 @@ TEST(CatalogPowerCutTest, KeepsWhatWasCommittedAndNoHalves) {
     ASSERT_EQ(*found, expected);
   }
   EXPECT_GT(committed.size(), 150u) << "hardly anything was committed";
+}
+
+TEST(CatalogPowerCutTest, ACommitThatFailedDoesNotComeBack) {
+  os::SimulatedDisk::Random random(1);
+  os::SimulatedDisk disk;
+  os::SimulatedVfs vfs(&disk);
+  std::vector<std::string> changed;
+  ASSERT_EQ(disk.MakeDirs("/data", &changed), 0);
+  ASSERT_EQ(disk.SyncDir("/"), 0);
+  int number = 0, failures = 0;
+  for (int round = 0; round < 300; ++round) {
+    SCOPED_TRACE(round);
+    auto catalog = Catalog::Open(kPath);
+    ASSERT_TRUE(catalog.ok()) << catalog.status();
+    // In the second transaction, so that the first says what was there before.
+    ASSERT_EQ(Add(**catalog, ++number), absl::OkStatus());
+    disk.FailNth(1 + random() % 12, random() % 2 == 0 ? EIO : ENOSPC);
+    const bool failed = !Add(**catalog, ++number).ok();
+    failures += failed;
+    const auto seen = Numbers(**catalog);
+    disk.PowerLost();  // before it could close in order
+    catalog->reset();
+    disk.PowerOn(random);
+    auto again = Catalog::Open(kPath);
+    ASSERT_TRUE(again.ok()) << again.status();
+    const auto left = Numbers(**again);
+    ASSERT_TRUE(left.ok()) << left.status();
+    // Unless nobody was told anything.
+    if (seen.ok()) {
+      ASSERT_EQ(*left, *seen) << (failed ? "after a failure" : "");
+    }
+  }
+  EXPECT_GT(failures, 50);
 }
 
 }  // namespace
