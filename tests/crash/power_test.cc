@@ -20,7 +20,7 @@ TEST(PowerTest, KeepsWhatItAcknowledgedAndNothingElse) {
   trial.Run(cuts, [&](uint64_t) {
     house.CutPower(1 + Below(random, kOperations), absl::Milliseconds(500), random);
     // Recovery is interrupted, too; that comes on top.
-    while (Chance(random, 0.2)) house.CutPowerStarting(1 + Below(random, 60), random);
+    while (Chance(random, 0.2)) house.StartAndCutPower(1 + Below(random, 60), [] {}, random);
   });
   trial.Finish();
   EXPECT_GE(trial.commits(), cuts / 4) << "hardly anything was pushed";

@@ -20,9 +20,7 @@ SimulatedHouse::SimulatedHouse() {
   EXPECT_EQ(disk_.SyncDir("/"), 0);
 }
 
-SimulatedHouse::~SimulatedHouse() {
-  if (is_up()) Drain();
-}
+SimulatedHouse::~SimulatedHouse() { Drain(); }
 
 absl::Status SimulatedHouse::Open() {
   ckptd::StoreOptions options;
@@ -64,26 +62,31 @@ void SimulatedHouse::CutPower(uint64_t n, absl::Duration limit,
   disk_.PowerOn(random);
 }
 
-void SimulatedHouse::CutPowerStarting(uint64_t n, ckptd::os::SimulatedDisk::Random& random) {
+bool SimulatedHouse::StartAndCutPower(uint64_t n, const std::function<void()>& play,
+                                      ckptd::os::SimulatedDisk::Random& random) {
   disk_.CutPowerAt(n);
-  std::atomic<bool> opened = false;
+  std::atomic<bool> done = false;
+  bool cut = false;
   std::thread machine([&] {
-    while (!opened && !disk_.AwaitCut(absl::Milliseconds(1))) {
-    }
+    while (!done && !cut) cut = disk_.AwaitCut(absl::Milliseconds(1));
+    if (!cut) return;
+    CountKill();
+    line_.CutAll();
     disk_.PowerLost();
   });
-  Open().IgnoreError();  // the power may go first
-  opened = true;
+  if (Start()) play();  // the power may go before it is up
+  done = true;
   machine.join();
   Die();
   disk_.PowerOn(random);
+  return cut;
 }
 
 void SimulatedHouse::Drain() {
   CountKill();
   line_.SetTarget(0);
   line_.CutAll();
-  server_->Drain(absl::Seconds(30));
+  if (server_ != nullptr) server_->Drain(absl::Seconds(30));
   server_.reset();
   store_.reset();
 }

@@ -46,9 +46,12 @@ class SimulatedHouse final : public House {
   // The machine goes off before the nth operation on the disk from now, or after
   // `limit`, and the disk comes back with what it may have kept.
   void CutPower(uint64_t n, absl::Duration limit, ckptd::os::SimulatedDisk::Random& random);
-  // The same while it starts.
-  void CutPowerStarting(uint64_t n, ckptd::os::SimulatedDisk::Random& random);
-  // Lets what is under way end, and the daemon with it.
+  // Starts it and lets `play` use it; the machine goes off before the nth
+  // operation on the disk, if it comes to that, else at the end. Whether it came
+  // to that.
+  bool StartAndCutPower(uint64_t n, const std::function<void()>& play,
+                        ckptd::os::SimulatedDisk::Random& random);
+  // Lets what is under way end, and the daemon with it, if it is up.
   void Drain();
 
   // While this is set, calls may fail for these reasons.
