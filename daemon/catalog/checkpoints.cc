@@ -265,11 +265,12 @@ absl::Status MarkRemoved(WriteTxn& txn, uint64_t id, const std::vector<ckpt::Rea
                      fmt::format("Checkpoint {} has a pin or an alias: take it away first.", id));
   }
   const std::string removal = Serialize(reasons);
+  // At once means whatever the clock says: it may be set back meanwhile.
+  const absl::Time reclaim_at = restorable_until.value_or(absl::UnixEpoch());
   RETURN_IF_ERROR(db.Run(R"sql(
       UPDATE checkpoints SET removed_at = ?2, removal = ?3, restorable_until = ?4, reclaim_at = ?5
       WHERE row = ?1 AND removed_at IS NULL)sql",
-                         row, now, Blob{removal}, restorable_until,
-                         restorable_until.value_or(now)));
+                         row, now, Blob{removal}, restorable_until, reclaim_at));
   if (db.changes() == 0) {
     return MakeError(StatusCode::kFailedPrecondition, ckpt::reason::kCheckpointRemoved,
                      fmt::format("Checkpoint {} is removed already.", id));

@@ -298,6 +298,8 @@ TEST_F(CheckpointsTest, ReclaimableIsWhatIsRemovedAndPastItsGrace) {
   Remove(2, now_ + absl::Hours(1));
   Remove(3);
   EXPECT_THAT(Get(ListReclaimable(*Read(), now_)), ElementsAre(3));
+  EXPECT_THAT(Get(ListReclaimable(*Read(), now_ - absl::Hours(9))), ElementsAre(3))
+      << "the clock was set back since";
   EXPECT_EQ(Get(NextReclaimable(*Read(), now_)), now_ + absl::Hours(1));
   EXPECT_THAT(Get(ListReclaimable(*Read(), now_ + absl::Hours(1))), ElementsAre(3, 2));
   Release(3);
