@@ -9,7 +9,7 @@ namespace {
 
 TEST(ClockTest, JumpsRemoveNothingAndHoldNothingUp) {
   Random random(Seed());
-  const uint64_t rounds = FromEnvironment("CKPT_CRASH_CLOCK_JUMPS", 20);
+  const uint64_t rounds = FromEnvironment("CKPT_CRASH_CLOCK_JUMPS", 8);
   SimulatedHouse house;
   Trial trial(&house, random);
   trial.Run(rounds, [&](uint64_t round) {

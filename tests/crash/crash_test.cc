@@ -19,7 +19,7 @@
 namespace ckpt::crash {
 namespace {
 
-constexpr uint64_t kDefaultKills = 200;
+constexpr uint64_t kDefaultKills = 100;
 
 class CrashTest : public testing::Test {
  protected:

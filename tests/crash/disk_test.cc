@@ -13,7 +13,7 @@ namespace {
 
 TEST(DiskTest, FullAndFreedAgainLosesNothing) {
   Random random(Seed());
-  const uint64_t rounds = FromEnvironment("CKPT_CRASH_FULL_DISKS", 20);
+  const uint64_t rounds = FromEnvironment("CKPT_CRASH_FULL_DISKS", 8);
   SimulatedHouse house;
   Trial trial(&house, random);
   house.Tolerate({reason::kNoSpace});
@@ -33,7 +33,7 @@ TEST(DiskTest, FullAndFreedAgainLosesNothing) {
 
 TEST(DiskTest, FailuresOfSingleOperationsLoseNothing) {
   Random random(Seed());
-  const uint64_t rounds = FromEnvironment("CKPT_CRASH_DISK_FAILURES", 60);
+  const uint64_t rounds = FromEnvironment("CKPT_CRASH_DISK_FAILURES", 20);
   SimulatedHouse house;
   Trial trial(&house, random);
   house.Tolerate({reason::kNoSpace, reason::kIoError});

@@ -19,7 +19,7 @@ namespace {
 // and leaves the daemon down.
 void ForEveryOperation(uint64_t seed,
                        const std::function<bool(SimulatedHouse&, Scenario&, uint64_t at)>& play) {
-  const uint64_t stride = FromEnvironment("CKPT_CRASH_STRIDE", 12);
+  const uint64_t stride = FromEnvironment("CKPT_CRASH_STRIDE", 40);
   uint64_t played = 0;
   bool more = true;
   for (uint64_t at = 1 + seed % stride; more && !testing::Test::HasFailure(); at += stride) {

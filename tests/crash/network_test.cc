@@ -13,7 +13,7 @@ using test::LineFault;
 
 TEST(NetworkTest, BrokenLinesLoseNothingAndNothingHappensTwice) {
   Random random(Seed());
-  const uint64_t rounds = FromEnvironment("CKPT_CRASH_NETWORK_ROUNDS", 25);
+  const uint64_t rounds = FromEnvironment("CKPT_CRASH_NETWORK_ROUNDS", 8);
   ProcessHouse house;
   absl::Mutex mutex;  // of `random`: lines are drawn by the proxy's thread
   house.BreakLines([&]() -> LineFault {

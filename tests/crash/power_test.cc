@@ -8,7 +8,7 @@
 namespace ckpt::crash {
 namespace {
 
-constexpr uint64_t kDefaultCuts = 150;
+constexpr uint64_t kDefaultCuts = 60;
 // A round's operations on the disk, about; beyond them the power goes when idle.
 constexpr uint64_t kOperations = 600;
 

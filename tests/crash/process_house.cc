@@ -40,6 +40,12 @@ void ProcessHouse::Drain() {
   up_ = false;
 }
 
+void ProcessHouse::Stop() {
+  CountKill();
+  daemon_.Stop(SIGTERM);
+  up_ = false;
+}
+
 void ProcessHouse::BreakLines(std::function<test::LineFault()> draw) {
   const std::string address = daemon_.address();
   proxy_.emplace(std::stoi(address.substr(address.rfind(':') + 1)));

@@ -29,6 +29,9 @@ class ProcessHouse final : public House {
   void KillStarting(absl::Duration delay);
   // Lets what is under way end, and the daemon with it.
   void Drain();
+  // The same of one that may have ended, or may end in whatever way.
+  void Stop();
+  const std::string& data_dir() const { return daemon_.data_dir(); }
 
   // From now on the address is that of a line on which `draw` decides what goes
   // wrong. To be called once, before anybody connects.
