@@ -7,7 +7,8 @@
 #   deploy/install.sh build   what it takes to compile everything
 #   deploy/install.sh test    what the tests need beside build
 #   deploy/install.sh bench   what the benchmark needs beside build
-#   deploy/install.sh all     build, test and bench
+#   deploy/install.sh fuzz    what fuzzing needs beside core and test
+#   deploy/install.sh all     build, test, bench and fuzz
 #
 # Several may be named at once. Packages that are there already are not touched:
 # with nothing missing it needs neither root nor a network, and ends at once.
@@ -33,6 +34,7 @@ core_packages=(
 )
 build_packages=("${core_packages[@]}" libtorch1.13 libopenblas0 libtorch-dev)
 test_packages=(libgtest-dev libgmock-dev python3 python3-torch python3-numpy)
+fuzz_packages=(clang libclang-rt-14-dev)
 bench_packages=(fio rsync nginx restic borgbackup gnuplot-nox)
 
 say() { echo "install: $*"; }
@@ -55,7 +57,9 @@ for part in "$@"; do
     build) wanted+=("${build_packages[@]}") ;;
     test) wanted+=("${test_packages[@]}") ;;
     bench) wanted+=("${bench_packages[@]}") ;;
-    all) wanted+=("${build_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
+    fuzz) wanted+=("${fuzz_packages[@]}") ;;
+    all) wanted+=("${build_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}"
+      "${fuzz_packages[@]}") ;;
     *) usage ;;
   esac
 done

@@ -154,7 +154,8 @@ class Judging {
     std::map<std::pair<uint32_t, uint64_t>, Nearest> grid;  // by timeline, grid point
     const auto offer = [&](size_t i, uint64_t point, uint64_t distance) {
       // whole_ is newest first, so of equally near ones the later commit is in already.
-      const auto [at, is_new] = grid.try_emplace({candidates_[i].timeline, point}, i, distance);
+      const auto [at, is_new] = grid.try_emplace({candidates_[i].timeline, point},
+                                                      Nearest{i, distance});
       if (!is_new && distance < at->second.distance) at->second = {i, distance};
     };
     for (size_t i : whole_) {
