@@ -37,7 +37,8 @@ absl::Status WriteTxn::Commit() {
                            "A transaction was committed twice.");
   }
   const absl::Status status = connection_->Run("COMMIT");
-  if (!status.ok()) impl_->doubt();
+  // Where the disk is full its last frame was not written, which alone makes it one.
+  if (!status.ok() && ckpt::ReasonOf(status) != ckpt::reason::kNoSpace) impl_->doubt();
   // Rolls back what could not be committed, and lets the next writer in.
   std::exchange(impl_->finish, nullptr)();
   connection_ = nullptr;

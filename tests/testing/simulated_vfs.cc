@@ -133,10 +133,10 @@ int Truncate(sqlite3_file* base, sqlite3_int64 size) {
 // As the one for Unix: the first sync of a new journal makes its name last, too.
 int Sync(sqlite3_file* base, int) {
   VfsFile& file = Of(base);
-  if (const int error = file.file->Sync()) return Code(error, SQLITE_IOERR_FSYNC);
+  if (file.file->Sync() != 0) return SQLITE_IOERR_FSYNC;
   if (!file.name_to_sync) return SQLITE_OK;
   file.name_to_sync = false;
-  return Code(file.vfs->disk().SyncDir(ParentDir(file.path)), SQLITE_IOERR_DIR_FSYNC);
+  return file.vfs->disk().SyncDir(ParentDir(file.path)) == 0 ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
 }
 
 int FileSize(sqlite3_file* base, sqlite3_int64* size) {
