@@ -13,8 +13,10 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/config.h"
+#include "daemon/metrics/metrics.h"
 #include "daemon/os/clock.h"
 #include "daemon/os/file_system.h"
+#include "daemon/rpc/service.h"
 #include "daemon/server.h"
 #include "daemon/store/store.h"
 #include "proto/status.h"
@@ -91,8 +93,10 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
+  ckptd::Metrics metrics(ckptd::CheckpointsService::MethodNames());
   std::unique_ptr<ckptd::os::FileSystem> fs = ckptd::os::NewRealFileSystem(
-      config.io == "plain" ? ckptd::os::WriteMode::kPlain : ckptd::os::WriteMode::kAuto);
+      config.io == "plain" ? ckptd::os::WriteMode::kPlain : ckptd::os::WriteMode::kAuto,
+      &metrics.disk);
   ckptd::os::RealClock clock;
   ckptd::StoreOptions options;
   options.data_dir = config.data_dir;
@@ -105,6 +109,7 @@ int main(int argc, char** argv) {
   options.compress = config.compress;
   options.compress_level = config.compress_level;
   options.compress_rate = config.compress_rate;
+  options.metrics = &metrics;
   auto store = ckptd::Store::Open(options, fs.get(), &clock);
   if (!store.ok()) return Fail(store.status());
 

@@ -94,7 +94,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
   }
   builder.RegisterService(&server->service_);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(NewInterceptors(&server->calls_));
+  interceptors.push_back(NewInterceptors(&server->calls_, &store->metrics()));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server->server_ = builder.BuildAndStart();
   for (size_t i = 0; i < ports.size(); ++i) {

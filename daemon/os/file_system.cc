@@ -17,7 +17,6 @@
 
 #include <absl/base/call_once.h>
 #include <absl/strings/ascii.h>
-
 #include "daemon/os/error.h"
 #include "daemon/os/real_file.h"
 
@@ -38,7 +37,7 @@ std::span<const std::byte> AsBytes(std::string_view text) {
 
 class RealFileSystem final : public FileSystem {
  public:
-  explicit RealFileSystem(WriteMode mode) : mode_(mode) {}
+  RealFileSystem(WriteMode mode, DiskMetrics* metrics) : mode_(mode), metrics_(metrics) {}
 
   absl::StatusOr<std::unique_ptr<File>> CreateForAppend(const std::string& path) override {
     constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL;
@@ -63,7 +62,7 @@ class RealFileSystem final : public FileSystem {
     if (!fd.ok()) fd = OpenDescriptor(path, kFlags);
     if (!fd.ok()) return ErrnoError(errno, "create", path);
     absl::call_once(queue_made_, [this] { queue_ = NewWriteQueue(mode_); });
-    return NewRealFile(std::move(fd), path, queue_);
+    return NewRealFile(std::move(fd), path, metrics_, queue_);
   }
 
   absl::StatusOr<std::unique_ptr<File>> OpenForRead(const std::string& path) override {
@@ -77,8 +76,13 @@ class RealFileSystem final : public FileSystem {
   absl::Status SyncDir(const std::string& dir) override {
     const FileDescriptor fd = OpenDescriptor(dir, O_RDONLY | O_DIRECTORY);
     if (!fd.ok()) return ErrnoError(errno, "open", dir);
-    if (fsync(fd.get()) != 0) return ErrnoError(errno, "sync", dir);
-    return absl::OkStatus();
+    const Stopwatch watch;
+    const int error = fsync(fd.get()) == 0 ? 0 : errno;
+    if (metrics_ != nullptr) {
+      metrics_->name_sync_seconds.Observe(watch.Elapsed());
+      if (error != 0) metrics_->errors.Add();
+    }
+    return error == 0 ? absl::OkStatus() : ErrnoError(error, "sync", dir);
   }
 
   absl::StatusOr<std::vector<std::string>> CreateDirs(const std::string& dir) override {
@@ -188,19 +192,20 @@ class RealFileSystem final : public FileSystem {
   }
 
  private:
-  static absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, int flags) {
+  absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, int flags) {
     FileDescriptor fd = OpenDescriptor(path, flags);
     if (!fd.ok()) return ErrnoError(errno, "open", path);
-    return NewRealFile(std::move(fd), path);
+    return NewRealFile(std::move(fd), path, metrics_);
   }
 
-  static absl::Status WriteDurably(const std::string& path, std::string_view contents) {
+  absl::Status WriteDurably(const std::string& path, std::string_view contents) {
     ASSIGN_OR_RETURN(std::unique_ptr<File> file, Open(path, O_WRONLY | O_CREAT | O_TRUNC));
     RETURN_IF_ERROR(file->Write(0, AsBytes(contents)));
     return file->SyncData();
   }
 
   const WriteMode mode_;
+  DiskMetrics* const metrics_;
   absl::once_flag queue_made_;
   std::shared_ptr<WriteQueue> queue_;  // made with the first file that needs it
   std::atomic<bool> direct_ = true;    // until the file system refuses
@@ -208,8 +213,8 @@ class RealFileSystem final : public FileSystem {
 
 }  // namespace
 
-std::unique_ptr<FileSystem> NewRealFileSystem(WriteMode mode) {
-  return std::make_unique<RealFileSystem>(mode);
+std::unique_ptr<FileSystem> NewRealFileSystem(WriteMode mode, DiskMetrics* metrics) {
+  return std::make_unique<RealFileSystem>(mode, metrics);
 }
 
 std::string ParentDir(const std::string& path) {

@@ -16,6 +16,10 @@
 
 #include "proto/status.h"
 
+namespace ckptd {
+struct DiskMetrics;
+}
+
 namespace ckptd::os {
 
 // What direct I/O asks of offsets, lengths and addresses; also what PunchHole
@@ -125,8 +129,10 @@ enum class WriteMode {
   kAuto,   // io_uring; kPlain where the kernel refuses it, and the log says so
   kPlain,  // by a few threads that write
 };
-// Its files may outlive it.
-std::unique_ptr<FileSystem> NewRealFileSystem(WriteMode mode = WriteMode::kAuto);
+// Its files may outlive it. `metrics` (may be null) counts what the disk does,
+// and must outlive them.
+std::unique_ptr<FileSystem> NewRealFileSystem(WriteMode mode = WriteMode::kAuto,
+                                              DiskMetrics* metrics = nullptr);
 
 // The part of `path` before its last component; "." where there is none.
 std::string ParentDir(const std::string& path);

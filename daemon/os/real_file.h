@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "daemon/metrics/metrics.h"
 #include "daemon/os/file_system.h"
 #include "daemon/os/write_queue.h"
 
@@ -30,8 +31,9 @@ class FileDescriptor {
 // open(2) with O_CLOEXEC, tried again on EINTR; errno is left as it was set.
 FileDescriptor OpenDescriptor(const std::string& path, int flags, int mode = 0640);
 
-// `queue` carries out StartWrite; without one it is Write.
-std::unique_ptr<File> NewRealFile(FileDescriptor fd, std::string path,
+// `queue` carries out StartWrite; without one it is Write. `metrics` (may be
+// null) counts what the disk does, and must outlive the file.
+std::unique_ptr<File> NewRealFile(FileDescriptor fd, std::string path, DiskMetrics* metrics,
                                   std::shared_ptr<WriteQueue> queue = nullptr);
 
 }  // namespace ckptd::os

@@ -12,6 +12,8 @@ absl::Status BadFrame(const std::string& text) {
   return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame, text);
 }
 
+constexpr char kName[] = "PushChunks";
+
 absl::Status ReceiveChunks(Store& store, ReadStream& stream,
                            const grpc::CallbackServerContext& context,
                            v1::PushChunksResponse& totals) {
@@ -27,6 +29,8 @@ absl::Status ReceiveChunks(Store& store, ReadStream& stream,
       ASSIGN_OR_RETURN(upload, store.FindUpload(frame.upload_id));
     }
     if (frame.end) return absl::OkStatus();
+    store.metrics().received_chunks.Add();
+    store.metrics().received_bytes.Add(frame.data_bytes());
     std::vector<std::span<const std::byte>> parts;
     parts.reserve(frame.data.size());
     for (const grpc::Slice& slice : frame.data) {
@@ -49,10 +53,14 @@ absl::Status ReceiveChunks(Store& store, ReadStream& stream,
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* CheckpointsService::PushChunks(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
-  auto body = [this, context, response](ReadStream& stream) -> absl::Status {
+  // Where it never begins, it is because too many are under way.
+  auto meter =
+      std::make_shared<CallMeter>(store_->metrics(), kName, absl::StatusCode::kResourceExhausted);
+  auto body = [this, context, response, meter](ReadStream& stream) -> absl::Status {
     v1::PushChunksResponse totals;
     absl::Status status = ReceiveChunks(*store_, stream, *context, totals);
-    LogStreamEnd("PushChunks", status);
+    meter->End(status.code());
+    LogStreamEnd(kName, status);
     bool own_buffer;
     grpc::SerializationTraits<v1::PushChunksResponse>::Serialize(totals, response, &own_buffer);
     return status;

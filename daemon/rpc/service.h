@@ -17,6 +17,9 @@ class CheckpointsService final : public RawService {
  public:
   explicit CheckpointsService(Store* store) : store_(store), threads_(kMaxStreams) {}
 
+  // The names of all calls, as they are counted.
+  static std::vector<std::string> MethodNames();
+
   // Chunk streams under way.
   int streams() { return threads_.running(); }
 

@@ -73,6 +73,7 @@ absl::StatusOr<Store::BudgetResult> Store::SetBudget(const std::string& name,
   if (dry_run) return result;  // rolled back
   RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
+  metrics_->CountVerdicts(result.checkpoints);
   spdlog::info("the budget of project {} is {}", name,
                result.budget.bytes == 0 ? "none" : retention::FormatBytes(result.budget.bytes));
   LogGiven(result.checkpoints);

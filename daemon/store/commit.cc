@@ -35,12 +35,14 @@ absl::StatusOr<Store::ShardResult> Store::CommitShard(const std::string& upload_
     if (row && row->durable) return ResultOf(*txn, row->shard_row);
     return upload.status();
   }
+  const Stopwatch watch;
   absl::Status finished = (*upload)->Finish();  // bytes first
   if (!finished.ok()) {
     if ((*upload)->dead()) AbandonPack(*upload);
     return finished;
   }
   ASSIGN_OR_RETURN(ShardResult result, RecordShard(**upload));  // it exists from here
+  metrics_->commit_seconds.Observe(watch.Elapsed());
   ForgetUpload((*upload)->row().shard_row);
   janitor_->Wake();  // retention was decided with the commit; now the space
   packer_->Look((*upload)->row().run_id);
@@ -73,7 +75,7 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
   }
   ASSIGN_OR_RETURN(uint64_t id, catalog::FinishShard(*txn, row->shard_row, timeline, now));
   ShardResult result;
-  std::vector<ckpt::Checkpoint> given;
+  std::vector<ckpt::Checkpoint> judged, given;
   result.world_size = row->world_size;
   result.shards_durable = durable + 1;
   if (id != 0) {
@@ -92,15 +94,35 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
       if (c.id == id) result.checkpoint = c;
     }
     if (judgement.next_change) janitor_->JudgeAt(run->id, *judgement.next_change);
+    judged = std::move(judgement.checkpoints);
   }
+  const Stopwatch watch;
   RETURN_IF_ERROR(txn->Commit());
+  metrics_->catalog_commit_seconds.Observe(watch.Elapsed());
+  CountPush(upload);
   if (id != 0) {
+    metrics_->checkpoints_committed.Add();
+    metrics_->CountVerdicts(judged);
+    metrics_->CountVerdicts(given);
     spdlog::info("committed {}@{} (id {}): {} bytes, {} new on disk; kept as {}",
                  run->name.ToString(), row->step, id, result.checkpoint->bytes,
                  result.checkpoint->stored_bytes, ckpt::ReasonsText(result.checkpoint->verdict));
     LogGiven(given);
   }
   return result;
+}
+
+void Store::CountPush(const Upload& upload) {
+  const uint64_t bytes = upload.manifest().bytes();
+  uint64_t sent = 0, stored = 0;
+  for (const StoredChunk& chunk : upload.stored()) {
+    sent += chunk.location.length;
+    stored += chunk.location.extent;
+  }
+  metrics_->pushes.Add();
+  metrics_->pushed_bytes.Add(bytes);
+  metrics_->shared_bytes.Add(bytes - sent);
+  metrics_->stored_bytes.Add(stored);
 }
 
 absl::StatusOr<uint32_t> Store::ChooseTimeline(catalog::WriteTxn& txn, const catalog::RunRow& run,

@@ -69,6 +69,7 @@ absl::StatusOr<Store::PruneResult> Store::SetPolicy(const ckpt::RunName& name,
   if (dry_run) return result;  // rolled back
   RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
+  metrics_->CountVerdicts(result.checkpoints);
   janitor_->Wake();
   return result;
 }
@@ -95,6 +96,7 @@ absl::StatusOr<Store::PruneResult> Store::Prune(const ckpt::RunName& name, bool 
   if (dry_run) return result;  // rolled back
   RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
+  metrics_->CountVerdicts(result.checkpoints);
   janitor_->Wake();
   return result;
 }
@@ -130,6 +132,7 @@ absl::StatusOr<std::vector<Store::PruneResult>> Store::PruneProject(
   ASSIGN_OR_RETURN(auto given, PruneToBudget(*txn, runs[0].project_id, results));
   RETURN_IF_ERROR(Remember(*txn, once, results));
   RETURN_IF_ERROR(txn->Commit());
+  metrics_->CountVerdicts(given);
   LogGiven(given);
   janitor_->Wake();
   return results;
@@ -183,6 +186,7 @@ absl::StatusOr<Store::PruneResult> Store::DeleteCheckpoints(const ckpt::RunName&
   if (dry_run) return result;  // rolled back
   RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
+  metrics_->CountVerdicts(result.checkpoints);
   janitor_->Wake();
   return result;
 }
@@ -219,6 +223,7 @@ absl::StatusOr<Store::PruneResult> Store::DeleteRun(const ckpt::RunName& name, b
   if (dry_run) return result;  // rolled back
   RETURN_IF_ERROR(Remember(*txn, once, result));
   RETURN_IF_ERROR(txn->Commit());
+  metrics_->CountVerdicts(result.checkpoints);
   for (int64_t shard_row : dropped) ForgetUpload(shard_row);
   spdlog::info("run {} deleted with {} checkpoints", name.ToString(), result.checkpoints.size());
   janitor_->Wake();

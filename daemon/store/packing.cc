@@ -329,6 +329,9 @@ absl::Status Packing::Record(const Shard& shard, const Batch& batch) {
   }
   if (batch.writer != nullptr) RETURN_IF_ERROR(catalog::SealPack(*txn, batch.writer->id()));
   RETURN_IF_ERROR(txn->Commit());
+  parts_.metrics->packed_chunks.Add(moved);
+  parts_.metrics->packed_bytes_before.Add(before);
+  parts_.metrics->packed_bytes_after.Add(after);
   parts_.wake_janitor();
   spdlog::debug("packed {} chunks of checkpoint {} rank {}: {} bytes, {} before", moved,
                 shard.checkpoint_id, shard.rank, after, before);

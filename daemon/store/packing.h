@@ -30,6 +30,7 @@
 #include "daemon/catalog/encoding.h"
 #include "daemon/catalog/runs.h"
 #include "daemon/chunks/chunk_store.h"
+#include "daemon/metrics/metrics.h"
 #include "daemon/store/judgement.h"
 #include "proto/model.h"
 #include "proto/status.h"
@@ -42,6 +43,7 @@ class Packing {
   struct Parts {
     catalog::Catalog* catalog = nullptr;
     ChunkStore* chunks = nullptr;
+    Metrics* metrics = nullptr;
     int level = 1;                 // of zstd
     uint64_t keep_free_bytes = 0;  // of the disk
     std::function<absl::Time()> now;

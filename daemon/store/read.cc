@@ -152,6 +152,7 @@ absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const ckpt::Digest& dige
   RETURN_IF_ERROR(catalog::MarkChunkDamaged(*txn, run->project_id, digest));
   ASSIGN_OR_RETURN(std::vector<uint64_t> users, catalog::ListUsers(*txn, run->project_id, digest));
   if (users.empty()) users.push_back(checkpoint_id);
+  uint64_t flagged = 0;
   for (uint64_t id : users) {
     ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, id));
     if (!checkpoint || !checkpoint->damage.empty()) continue;
@@ -167,8 +168,12 @@ absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const ckpt::Digest& dige
         AddEvent(*txn, run_id, ckpt::Event::Kind::kDamaged, id, checkpoint->step, damage));
     spdlog::error("checkpoint {}@{} (id {}) is damaged: {}", checkpoint->run.ToString(),
                   checkpoint->step, id, damage);
+    ++flagged;
   }
-  return txn->Commit();
+  RETURN_IF_ERROR(txn->Commit());
+  metrics_->damaged_chunks.Add();
+  metrics_->damaged_checkpoints.Add(flagged);
+  return absl::OkStatus();
 }
 
 absl::Status Store::Heal(uint64_t checkpoint_id) {

@@ -30,6 +30,7 @@ Store::Store(StoreOptions options, os::FileSystem* fs, os::Clock* clock)
       fs_(fs),
       clock_(clock),
       opened_at_(clock->Now()),
+      metrics_(options_.metrics != nullptr ? options_.metrics : &own_metrics_),
       default_policy_(options_.default_policy),
       default_budget_(options_.default_budget),
       leases_([this](uint64_t checkpoint_id) { LeaseEnded(checkpoint_id); }) {}
@@ -52,6 +53,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   store->janitor_ = std::make_unique<Janitor>(
       std::move(work), [clock] { return clock->Now(); }, self->options_.prune_interval);
   Packing::Parts parts;
+  parts.metrics = self->metrics_;
   parts.catalog = self->catalog_.get();
   parts.chunks = self->chunks_.get();
   parts.level = self->options_.compress_level;
@@ -156,27 +158,34 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
   // One that fails stops no other; it is tried again later.
   absl::Status failed;
   std::vector<int64_t> done;
-  std::map<PackId, std::vector<int64_t>> punched;
+  uint64_t done_bytes = 0;
+  const auto is_done = [&](const catalog::Reclaim& reclaim) {
+    done.push_back(reclaim.row);
+    done_bytes += reclaim.location.extent;
+  };
+  std::map<PackId, std::vector<const catalog::Reclaim*>> punched;
   for (const catalog::Reclaim& reclaim : reclaims) {
     if (reclaim.pack_empty) {
-      done.push_back(reclaim.row);
+      is_done(reclaim);
     } else if (absl::Status status = chunks_->Punch(reclaim.location); status.ok()) {
-      punched[reclaim.location.pack].push_back(reclaim.row);
+      punched[reclaim.location.pack].push_back(&reclaim);
     } else {
       failed.Update(status);
     }
   }
   // The holes before the rows: what a power cut fills again is known to be punched again.
-  for (const auto& [pack, rows] : punched) {
+  for (const auto& [pack, holes] : punched) {
     const absl::Status synced = chunks_->SyncPunched(pack);
-    if (synced.ok()) done.insert(done.end(), rows.begin(), rows.end());
     failed.Update(synced);
+    if (!synced.ok()) continue;
+    for (const catalog::Reclaim* hole : holes) is_done(*hole);
   }
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
     RETURN_IF_ERROR(catalog::DeleteReclaims(*txn, done));
     ASSIGN_OR_RETURN(empty, catalog::ListEmptyPacks(*txn));
     RETURN_IF_ERROR(txn->Commit());
+    metrics_->reclaimed_bytes.Add(done_bytes);
   }
   for (PackId pack : empty) {
     if (absl::Status removed = chunks_->RemovePack(pack); !removed.ok()) {
@@ -297,6 +306,8 @@ absl::Status Store::JudgeAgain(int64_t run_id) {
   ASSIGN_OR_RETURN(int removed, RemoveJudged(*txn, *run, policy, judgement, now));
   ASSIGN_OR_RETURN(auto given, KeepToBudget(*txn, run->project_id));
   RETURN_IF_ERROR(txn->Commit());
+  metrics_->CountVerdicts(judgement.checkpoints);
+  metrics_->CountVerdicts(given);
   packer_->Look(run_id);
   if (judgement.next_change) janitor_->JudgeAt(run_id, *judgement.next_change);
   if (removed > 0) {

@@ -31,6 +31,7 @@
 #include "daemon/catalog/runs.h"
 #include "daemon/catalog/uploads.h"
 #include "daemon/chunks/chunk_store.h"
+#include "daemon/metrics/metrics.h"
 #include "daemon/os/clock.h"
 #include "daemon/os/file_system.h"
 #include "daemon/store/janitor.h"
@@ -58,6 +59,8 @@ struct StoreOptions {
   bool compress = false;
   int compress_level = 1;
   uint64_t compress_rate = 0;
+  // Counted there; must outlive the store. nullptr: in the store's own.
+  Metrics* metrics = nullptr;
 };
 
 class Store {
@@ -271,6 +274,10 @@ class Store {
   // Of everything, of a project (`run` with an empty run name), or of a run.
   absl::StatusOr<ckpt::Stats> GetStats(const std::optional<ckpt::RunName>& run);
 
+  // ---- Operation ------------------------------------------------------
+
+  Metrics& metrics() { return *metrics_; }
+
  private:
   Store(StoreOptions options, os::FileSystem* fs, os::Clock* clock);
 
@@ -302,6 +309,7 @@ class Store {
   absl::StatusOr<uint32_t> ChooseTimeline(catalog::WriteTxn& txn, const catalog::RunRow& run,
                                           const catalog::AttemptRow& attempt, uint64_t step);
   absl::StatusOr<ShardResult> RecordShard(Upload& upload);
+  void CountPush(const Upload& upload);
   absl::StatusOr<ShardResult> ResultOf(catalog::ReadTxn& txn, int64_t shard_row);
   absl::StatusOr<std::unique_ptr<PackWriter>> OpenPack(int64_t shard_row,
                                                         uint64_t expected_bytes);
@@ -382,6 +390,8 @@ class Store {
   os::FileSystem* const fs_;
   os::Clock* const clock_;
   const absl::Time opened_at_;
+  Metrics own_metrics_;
+  Metrics* const metrics_;
   mutable absl::Mutex policy_mutex_;
   ckpt::Policy default_policy_ ABSL_GUARDED_BY(policy_mutex_);
   std::atomic<uint64_t> default_budget_;

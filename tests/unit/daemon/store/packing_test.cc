@@ -175,6 +175,12 @@ TEST_F(PackingTest, HistoryTakesFewerBytesAndReadsAsItCame) {
   EXPECT_EQ(after.logical_bytes, before.logical_bytes);
   EXPECT_LT(after.stored_bytes, before.stored_bytes * 75 / 100);
   EXPECT_EQ(after.disk_bytes, DiskBytes());
+  const Metrics& counted = store_->metrics();
+  EXPECT_EQ(counted.packed_bytes_before.value() - counted.packed_bytes_after.value(),
+            before.stored_bytes - after.stored_bytes);
+  EXPECT_GT(counted.packed_chunks.value(), 10u);
+  // What was moved came back to the file system.
+  EXPECT_EQ(counted.reclaimed_bytes.value(), counted.packed_bytes_before.value());
   ExpectWhole({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
   Reopen();
   ExpectWhole({1, 5, 11, 12});
