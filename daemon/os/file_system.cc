@@ -142,6 +142,11 @@ class RealFileSystem final : public FileSystem {
     return static_cast<uint64_t>(st.f_bavail) * st.f_frsize;
   }
 
+  absl::Status CheckWritable(const std::string& dir) override {
+    if (access(dir.c_str(), W_OK | X_OK) != 0) return ErrnoError(errno, "write to", dir);
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
     // flock and not fcntl: it belongs to this open file, so closing another
     // descriptor of the same file elsewhere in the process does not drop it.

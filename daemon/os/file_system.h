@@ -114,6 +114,10 @@ class FileSystem {
   // What an unprivileged writer could still take on the file system of `path`.
   virtual absl::StatusOr<uint64_t> FreeBytes(const std::string& path) = 0;
 
+  // OK when a file could be made in `dir`, as far as permissions and the way the
+  // file system is mounted say; makes none.
+  virtual absl::Status CheckWritable(const std::string& dir) = 0;
+
   // FAILED_PRECONDITION/DIRECTORY_LOCKED, naming the process that holds it.
   // Creates the file, which is never removed.
   virtual absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;

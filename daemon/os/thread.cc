@@ -1,5 +1,6 @@
 #include "daemon/os/thread.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,5 +19,7 @@ void LowerThreadPriority() {
     spdlog::warn("a background thread keeps its priority: {}", std::strerror(errno));
   }
 }
+
+void NameThread(const char* name) { pthread_setname_np(pthread_self(), name); }
 
 }  // namespace ckptd::os

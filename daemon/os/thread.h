@@ -7,4 +7,7 @@ namespace ckptd::os {
 // be had, the thread runs as before.
 void LowerThreadPriority();
 
+// The calling thread's name in `top -H` and in a debugger; at most 15 letters.
+void NameThread(const char* name);
+
 }  // namespace ckptd::os

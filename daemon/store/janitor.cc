@@ -5,6 +5,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/os/thread.h"
+
 namespace ckptd {
 namespace {
 
@@ -14,8 +16,12 @@ constexpr size_t kRunsAtOnce = 64;
 
 }  // namespace
 
-Janitor::Janitor(Work work, std::function<absl::Time()> now, absl::Duration interval)
-    : work_(std::move(work)), now_(std::move(now)), interval_(interval) {}
+Janitor::Janitor(Work work, std::function<absl::Time()> now, absl::Duration interval,
+                 absl::Duration stuck_after)
+    : work_(std::move(work)),
+      now_(std::move(now)),
+      interval_(interval),
+      stuck_after_(stuck_after) {}
 
 Janitor::~Janitor() {
   {
@@ -26,7 +32,11 @@ Janitor::~Janitor() {
 }
 
 void Janitor::Start() {
-  thread_ = std::thread([this] { Loop(); });
+  pulse_.Promise(stuck_after_);
+  thread_ = std::thread([this] {
+    os::NameThread("janitor");
+    Loop();
+  });
 }
 
 void Janitor::Wake() {
@@ -42,6 +52,7 @@ void Janitor::JudgeAt(int64_t run_id, absl::Time when) {
 
 void Janitor::Reclaim() {
   for (;;) {
+    pulse_.Promise(stuck_after_);
     absl::StatusOr<bool> more = work_.reclaim();
     if (!more.ok()) {
       spdlog::warn("giving space back failed, will be tried again: {}",
@@ -57,6 +68,7 @@ void Janitor::Reclaim() {
 void Janitor::Loop() {
   for (;;) {
     std::vector<int64_t> due;
+    pulse_.Promise(interval_ + stuck_after_);
     {
       absl::MutexLock lock(&mutex_);
       auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return awake_ || stopping_; };
@@ -75,12 +87,14 @@ void Janitor::Loop() {
       }
     }
     for (int64_t run_id : due) {
+      pulse_.Promise(stuck_after_);
       if (absl::Status status = work_.judge(run_id); !status.ok()) {
         spdlog::warn("judging run {} failed, will be tried again: {}", run_id,
                      std::string(status.message()));
         JudgeAt(run_id, now_() + interval_);
       }
     }
+    pulse_.Promise(stuck_after_);
     if (absl::Status status = work_.drop_uploads(); !status.ok()) {
       spdlog::warn("dropping unfinished uploads failed: {}", std::string(status.message()));
     }

@@ -12,6 +12,7 @@
 #include <absl/synchronization/mutex.h>
 #include <absl/time/time.h>
 
+#include "daemon/os/pulse.h"
 #include "proto/status.h"
 
 namespace ckptd {
@@ -31,8 +32,10 @@ class Janitor {
     std::function<absl::Status(int64_t run_id)> judge;
   };
 
-  // The thread starts with the first Start. `now`: the clock.
-  Janitor(Work work, std::function<absl::Time()> now, absl::Duration interval);
+  // The thread starts with the first Start. `now`: the clock. `stuck_after`: no
+  // piece of work takes as long.
+  Janitor(Work work, std::function<absl::Time()> now, absl::Duration interval,
+          absl::Duration stuck_after);
   ~Janitor();  // finishes the batch under way
 
   void Start();
@@ -40,6 +43,8 @@ class Janitor {
   void Wake();
   // Judge this run at `when`, or earlier if that was asked for already.
   void JudgeAt(int64_t run_id, absl::Time when);
+  // For how long it has been stuck; zero: it is not.
+  absl::Duration StuckFor() const { return pulse_.Overdue(); }
 
  private:
   void Loop();
@@ -47,7 +52,8 @@ class Janitor {
 
   const Work work_;
   const std::function<absl::Time()> now_;
-  const absl::Duration interval_;
+  const absl::Duration interval_, stuck_after_;
+  os::Pulse pulse_;
 
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -27,10 +27,14 @@ void Packer::Start() {
     started_ = true;
   }
   low_thread_ = std::thread([this] {
+    os::NameThread("packer-low");
     os::LowerThreadPriority();
     LowLoop();
   });
-  thread_ = std::thread([this] { Loop(); });
+  thread_ = std::thread([this] {
+    os::NameThread("packer");
+    Loop();
+  });
 }
 
 void Packer::Stop() {

@@ -53,6 +53,7 @@ absl::StatusOr<Store::OpenedAttempt> Store::OpenAttempt(
     const ckpt::RunName& name, const std::string& launch_id, uint32_t world_size,
     const std::optional<ckpt::Policy>& initial_policy, bool must_exist,
     const Once<OpenedAttempt>& once) {
+  RETURN_IF_ERROR(CheckNotDraining());
   absl::Time now = clock_->Now();
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   OpenedAttempt opened;
@@ -156,6 +157,7 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
   }
   if (existing) {
     opened.upload_id = Upload::IdOf(existing->shard_row);
+    // Also while draining: it may go on where it broke.
     if (auto session = Session(existing->shard_row)) {
       // Its first chunk may be waiting for the writer, to start a pack, with
       // the session locked: let the writer go before asking.
@@ -165,6 +167,7 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
       return opened;
     }
   }
+  RETURN_IF_ERROR(CheckNotDraining());
   if (!existing) {
     ASSIGN_OR_RETURN(existing,
                      catalog::InsertUpload(
@@ -243,7 +246,9 @@ absl::StatusOr<std::shared_ptr<Upload>> Store::FindUpload(const std::string& upl
 std::shared_ptr<Upload> Store::Session(int64_t shard_row) {
   absl::MutexLock lock(&uploads_mutex_);
   auto it = uploads_.find(shard_row);
-  return it == uploads_.end() ? nullptr : it->second;
+  if (it == uploads_.end()) return nullptr;
+  it->second->Touch();
+  return it->second;
 }
 
 bool Store::IsPushUnderWay() {

@@ -51,7 +51,8 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   work.forget_answers = [self] { return self->ForgetAnswers(); };
   work.judge = [self](int64_t run_id) { return self->JudgeAgain(run_id); };
   store->janitor_ = std::make_unique<Janitor>(
-      std::move(work), [clock] { return clock->Now(); }, self->options_.prune_interval);
+      std::move(work), [clock] { return clock->Now(); }, self->options_.prune_interval,
+      self->options_.stuck_after);
   Packing::Parts parts;
   parts.metrics = self->metrics_;
   parts.catalog = self->catalog_.get();

@@ -8,7 +8,8 @@
 // Implemented by subject: store.cc (open, close), push.cc (attempt, upload),
 // commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch,
 // verify), keeping.cc (policy, prune, delete, pins, aliases), budget.cc,
-// looking.cc (lists and figures), once.cc (the memory of answers).
+// looking.cc (lists and figures), once.cc (the memory of answers), operation.cc
+// (health, load, drain).
 #pragma once
 
 #include <atomic>
@@ -59,6 +60,8 @@ struct StoreOptions {
   bool compress = false;
   int compress_level = 1;
   uint64_t compress_rate = 0;
+  // A background thread of which nothing was heard for so long is stuck.
+  absl::Duration stuck_after = absl::Minutes(5);
   // Counted there; must outlive the store. nullptr: in the store's own.
   Metrics* metrics = nullptr;
 };
@@ -274,9 +277,32 @@ class Store {
   // Of everything, of a project (`run` with an empty run name), or of a run.
   absl::StatusOr<ckpt::Stats> GetStats(const std::optional<ckpt::RunName>& run);
 
-  // ---- Operation ------------------------------------------------------
+  // ---- Operation (operation.cc) ------------------------------------------------------
 
   Metrics& metrics() { return *metrics_; }
+
+  struct Health {
+    bool live = true;   // its threads do what they should
+    bool ready = true;  // that, and it takes checkpoints
+    bool draining = false;
+    std::vector<std::string> problems;  // why not, a sentence each
+  };
+  // Asks the catalog and the disk: as long as these do not answer, neither does it.
+  Health GetHealth();
+
+  struct Load {
+    uint64_t open_uploads = 0;    // that a stream or a commit may still come for
+    uint64_t active_uploads = 0;  // of them, that it is there for, or was a moment ago
+    uint64_t missing_bytes = 0;   // that they have yet to receive
+    std::string oldest_active;    // one of them in words; empty: none is
+  };
+  Load GetLoad();
+  // Files of the catalog on disk.
+  absl::StatusOr<uint64_t> GetCatalogBytes();
+
+  // From now on no attempt and no upload is opened (UNAVAILABLE/DRAINING); those
+  // that are may go on.
+  void Drain() { draining_ = true; }
 
  private:
   Store(StoreOptions options, os::FileSystem* fs, os::Clock* clock);
@@ -385,6 +411,8 @@ class Store {
 
   // Whether a stream or a commit has hold of an upload.
   bool IsPushUnderWay();
+  // UNAVAILABLE/DRAINING once Drain was called.
+  absl::Status CheckNotDraining() const;
 
   const StoreOptions options_;
   os::FileSystem* const fs_;
@@ -392,6 +420,7 @@ class Store {
   const absl::Time opened_at_;
   Metrics own_metrics_;
   Metrics* const metrics_;
+  std::atomic<bool> draining_ = false;
   mutable absl::Mutex policy_mutex_;
   ckpt::Policy default_policy_ ABSL_GUARDED_BY(policy_mutex_);
   std::atomic<uint64_t> default_budget_;

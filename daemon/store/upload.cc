@@ -43,6 +43,7 @@ absl::Status Upload::Append(uint32_t index, std::span<const std::span<const std:
                                       index, IdOf(row_.shard_row), manifest_.chunks.size()),
                           ckpt::reason::kBadFrame);
   }
+  Touch();
   const ckpt::Chunk& chunk = manifest_.chunks[index];
   uint64_t length = 0;
   for (auto part : parts) length += part.size();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +15,7 @@
 
 #include <absl/base/thread_annotations.h>
 #include <absl/synchronization/mutex.h>
+#include <absl/time/time.h>
 
 #include "daemon/catalog/uploads.h"
 #include "daemon/chunks/chunk_store.h"
@@ -59,6 +61,12 @@ class Upload {
   // A write or sync failed: the pack can never be used.
   bool dead() const { return dead_.load(); }
 
+  // Somebody has come for it, or brought a chunk.
+  void Touch() { used_at_.store(std::chrono::steady_clock::now()); }
+  absl::Duration idle() const {
+    return absl::FromChrono(std::chrono::steady_clock::now() - used_at_.load());
+  }
+
  private:
   // Whom to give the chunk to; null where it is not wanted (any more).
   absl::StatusOr<PackWriter*> Claim(const ckpt::Digest& digest)
@@ -83,6 +91,7 @@ class Upload {
   std::atomic<uint64_t> missing_bytes_ = 0;
   std::atomic<uint64_t> spare_bytes_ = 0;  // that the pack has ahead of its records
   std::atomic<bool> dead_ = false;
+  std::atomic<std::chrono::steady_clock::time_point> used_at_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace ckptd

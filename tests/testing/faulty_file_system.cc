@@ -330,6 +330,10 @@ absl::StatusOr<uint64_t> FaultyFileSystem::FreeBytes(const std::string& path) {
   return real_->FreeBytes(path);
 }
 
+absl::Status FaultyFileSystem::CheckWritable(const std::string& dir) {
+  return real_->CheckWritable(dir);
+}
+
 absl::StatusOr<std::unique_ptr<FileLock>> FaultyFileSystem::Lock(const std::string& path) {
   return real_->Lock(path);
 }

@@ -92,6 +92,7 @@ class FaultyFileSystem final : public FileSystem {
   absl::Status Remove(const std::string& path) override;
   absl::StatusOr<uint64_t> AllocatedBytes(const std::string& path) override;
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override;
+  absl::Status CheckWritable(const std::string& dir) override;
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
   absl::StatusOr<std::string> ReadFile(const std::string& path) override;
   absl::Status ReplaceFile(const std::string& path, std::string_view contents) override;

@@ -118,6 +118,8 @@ absl::StatusOr<uint64_t> SimulatedFileSystem::FreeBytes(const std::string&) {
   return disk_.FreeBytes();
 }
 
+absl::Status SimulatedFileSystem::CheckWritable(const std::string&) { return absl::OkStatus(); }
+
 absl::StatusOr<std::unique_ptr<FileLock>> SimulatedFileSystem::Lock(const std::string& path) {
   const int error = disk_.Lock(path);
   if (error == EWOULDBLOCK) {
