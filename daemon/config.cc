@@ -23,6 +23,8 @@ namespace {
 // Durations and the best rule come as text and are parsed after CLI11 is done.
 struct Texts {
   std::string drain_timeout = "30s";
+  std::string metrics_listen = "none";
+  std::string stuck_after = "5m";
   std::string ticket_ttl = "10m";
   std::string prune_interval = "30s";
   std::string compress = "on";
@@ -236,6 +238,11 @@ void AddPolicyOptions(CLI::App& app, Texts& texts) {
 absl::Status Finish(const Texts& texts, Config& config) {
   if (config.listen.empty()) config.listen = {ckpt::kDefaultAddress};
   ASSIGN_OR_RETURN(config.drain_timeout, ParseTime("drain-timeout", texts.drain_timeout));
+  if (texts.metrics_listen != "none") config.metrics_listen = texts.metrics_listen;
+  ASSIGN_OR_RETURN(config.stuck_after, ParseTime("stuck-after", texts.stuck_after));
+  if (config.stuck_after < absl::Seconds(1)) {
+    return ckpt::BadField("stuck-after", "stuck-after: must be a second or longer");
+  }
   ASSIGN_OR_RETURN(config.ticket_ttl, ParseTime("ticket-ttl", texts.ticket_ttl));
   ASSIGN_OR_RETURN(config.prune_interval, ParseTime("prune-interval", texts.prune_interval));
   if (config.prune_interval == absl::ZeroDuration()) {
@@ -271,6 +278,10 @@ Config LoadConfig(int argc, const char* const* argv) {
       ->delimiter(',');
   app.add_flag("--allow-remote", config.allow_remote,
                "Serve beyond this machine although nothing is encrypted or authenticated");
+  app.add_option("--metrics-listen", texts.metrics_listen,
+                 "Address of /metrics, /healthz and /readyz over HTTP, such as 127.0.0.1:7421, or "
+                 "none")
+      ->capture_default_str();
   app.add_option("--log-level", config.log_level, "debug, info, warn or error")
       ->check(OneOf({"debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -288,6 +299,9 @@ Config LoadConfig(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_option("--drain-timeout", texts.drain_timeout,
                  "How long running calls may go on after SIGTERM")
+      ->capture_default_str();
+  app.add_option("--stuck-after", texts.stuck_after,
+                 "When a background thread of which nothing is heard counts as stuck")
       ->capture_default_str();
   app.add_option("--ticket-ttl", texts.ticket_ttl, "How long a resume holds its checkpoint")
       ->capture_default_str();

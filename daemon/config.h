@@ -16,11 +16,13 @@ struct Config {
   std::string config_file;
   std::string data_dir;
   std::vector<std::string> listen;  // host:port or unix:PATH
+  std::string metrics_listen;       // host:port of metrics and health over HTTP; empty: none
   std::string log_level = "info";
   uint64_t keep_free_bytes = 64ull << 20;
   uint64_t budget = 0;  // bytes, of each project without its own; 0: none
   std::string io = "auto";  // or "plain"
   absl::Duration drain_timeout = absl::Seconds(30);
+  absl::Duration stuck_after = absl::Minutes(5);
   absl::Duration ticket_ttl = absl::Minutes(10);
   absl::Duration prune_interval = absl::Seconds(30);
   bool compress = true;  // history, in the background

@@ -14,6 +14,7 @@
 
 #include "daemon/config.h"
 #include "daemon/metrics/metrics.h"
+#include "daemon/monitor/monitor.h"
 #include "daemon/os/clock.h"
 #include "daemon/os/file_system.h"
 #include "daemon/rpc/service.h"
@@ -109,12 +110,24 @@ int main(int argc, char** argv) {
   options.compress = config.compress;
   options.compress_level = config.compress_level;
   options.compress_rate = config.compress_rate;
+  options.stuck_after = config.stuck_after;
   options.metrics = &metrics;
   auto store = ckptd::Store::Open(options, fs.get(), &clock);
   if (!store.ok()) return Fail(store.status());
 
   auto server = ckptd::Server::Start(config, store->get());
   if (!server.ok()) return Fail(server.status());
+  std::unique_ptr<ckptd::Monitor> monitor;
+  if (!config.metrics_listen.empty()) {
+    auto started = ckptd::Monitor::Start({.listen = config.metrics_listen,
+                                          .allow_remote = config.allow_remote,
+                                          .version = CKPTD_VERSION,
+                                          .keep_free_bytes = config.keep_free_bytes},
+                                         store->get());
+    if (!started.ok()) return Fail(started.status());
+    monitor = *std::move(started);
+    spdlog::info("metrics and health on http://{}", monitor->address());
+  }
   for (const std::string& address : (*server)->addresses()) {
     spdlog::info("ckptd {} serves {} on {}", CKPTD_VERSION, config.data_dir, address);
   }
@@ -137,6 +150,7 @@ int main(int argc, char** argv) {
   sd_notify(0, "STOPPING=1");
   (*server)->Drain(config.drain_timeout);
   server->reset();
+  monitor.reset();
   store->reset();
   spdlog::info("stopped");
   return 0;

@@ -20,6 +20,7 @@ daemon_packages=(
   libgrpc++1.51 libprotobuf32 libabsl20220623 libssl3 # the wire
   libsqlite3-0                                        # the catalog
   libfmt9 libspdlog1.10 libsystemd0 liburing2 zlib1g libzstd1
+  libprometheus-cpp-core1.0 libcivetweb1              # metrics
 )
 # LibTorch asks for any BLAS, and apt would choose the reference one: a step of the
 # tiny model takes four times as long with it as with OpenBLAS.
@@ -30,7 +31,7 @@ core_packages=(
   libgrpc++-dev libgrpc-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libabsl-dev libssl-dev libsqlite3-dev librust-blake3-dev
   libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libsystemd-dev
-  liburing-dev zlib1g-dev libzstd-dev
+  liburing-dev zlib1g-dev libzstd-dev prometheus-cpp-dev libcivetweb-dev
 )
 build_packages=("${core_packages[@]}" libtorch1.13 libopenblas0 libtorch-dev)
 test_packages=(libgtest-dev libgmock-dev python3 python3-torch python3-numpy)

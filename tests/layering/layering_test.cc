@@ -2,7 +2,7 @@
 // fails on every arrow that is not drawn here:
 //
 //   daemon:  main -> rpc -> store -> {chunks, catalog, retention}; chunks -> os
-//            {rpc, store, os} -> metrics
+//            main -> monitor -> store; {rpc, store, os, monitor} -> metrics
 //   client:  trainer -> client -> proto
 //   everything may use proto; daemon and client never include each other.
 #include <filesystem>
@@ -29,8 +29,9 @@ const std::map<std::string, Names> kArrows = {
     // The program builds the objects of every layer.
     {"daemon",
      {"daemon/rpc", "daemon/store", "daemon/chunks", "daemon/catalog", "daemon/retention",
-      "daemon/os", "daemon/metrics", "proto"}},
+      "daemon/os", "daemon/metrics", "daemon/monitor", "proto"}},
     {"daemon/rpc", {"daemon/store", "daemon/metrics", "proto"}},
+    {"daemon/monitor", {"daemon/store", "daemon/os", "daemon/metrics", "proto"}},
     {"daemon/store",
      {"daemon/chunks", "daemon/catalog", "daemon/retention", "daemon/os", "daemon/metrics",
       "proto"}},
@@ -65,6 +66,9 @@ const std::vector<Guard>& Guards() {
        {"proto", "daemon/rpc", "daemon/catalog", "client", "client/ckptctl", "client/libtorch"}},
       {"LibTorch", std::regex("(torch|ATen|c10)/.*"), {"client/libtorch", "trainer"}},
       {"SQLite", std::regex("sqlite3.*"), {"daemon/catalog"}},
+      {"prometheus-cpp and its HTTP server",
+       std::regex("prometheus/.*|civetweb\\.h|CivetServer\\.h"),
+       {"daemon/monitor"}},
       {"system calls",
        std::regex("(fcntl|unistd|liburing)\\.h|sys/.*"),
        {"daemon/os", "daemon", "client", "client/ckptctl", "client/libtorch", "trainer"}},
@@ -192,7 +196,13 @@ TEST(Layering, CheckerSeesBadIncludes) {
            Case{"daemon/os/posix.cc", "<sys/uio.h>", true},
            Case{"daemon/os/posix.cc", "\"daemon/chunks/layout.h\"", false},
            Case{"daemon/store/store.cc", "\"daemon/metrics/metrics.h\"", true},
+           Case{"daemon/store/store.cc", "\"daemon/monitor/families.h\"", false},
+           Case{"daemon/store/store.cc", "<prometheus/counter.h>", false},
            Case{"daemon/metrics/metrics.cc", "\"daemon/store/store.h\"", false},
+           Case{"daemon/metrics/metrics.cc", "<prometheus/counter.h>", false},
+           Case{"daemon/monitor/families.cc", "<prometheus/metric_family.h>", true},
+           Case{"daemon/monitor/http_server.cc", "<civetweb.h>", true},
+           Case{"daemon/monitor/monitor.cc", "\"daemon/rpc/service.h\"", false},
            Case{"daemon/retention/policy.cc", "\"proto/model.h\"", true},
            Case{"daemon/retention/policy.cc", "\"daemon/os/clock.h\"", false},
            Case{"daemon/retention/policy.cc", "\"daemon/catalog/runs.h\"", false},

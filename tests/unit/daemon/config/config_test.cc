@@ -55,6 +55,8 @@ TEST_F(ConfigTest, NothingHasToBeSet) {
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
   EXPECT_EQ(config.ticket_ttl, absl::Minutes(10));
   EXPECT_FALSE(config.allow_remote);
+  EXPECT_EQ(config.metrics_listen, "");
+  EXPECT_EQ(config.stuck_after, absl::Minutes(5));
   EXPECT_EQ(Load({}, "", {{"STATE_DIRECTORY", "/var/lib/ckptd"}}).data_dir, "/var/lib/ckptd");
 }
 
@@ -123,6 +125,8 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
                               {"CKPTD_ALLOW_REMOTE", "true"},
                               {"CKPTD_KEEP_FREE", "2GiB"},
                               {"CKPTD_IO", "plain"},
+                              {"CKPTD_METRICS_LISTEN", "127.0.0.1:2"},
+                              {"CKPTD_STUCK_AFTER", "90s"},
                               {"CKPTD_DRAIN_TIMEOUT", "5s"},
                               {"CKPTD_TICKET_TTL", "1h"},
                               {"CKPTD_PRUNE_INTERVAL", "1m"},
@@ -139,6 +143,8 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
   EXPECT_TRUE(config.allow_remote);
   EXPECT_EQ(config.keep_free_bytes, 2ull << 30);
   EXPECT_EQ(config.io, "plain");
+  EXPECT_EQ(config.metrics_listen, "127.0.0.1:2");
+  EXPECT_EQ(config.stuck_after, absl::Seconds(90));
   EXPECT_EQ(config.drain_timeout, absl::Seconds(5));
   EXPECT_EQ(config.ticket_ttl, absl::Hours(1));
   EXPECT_EQ(config.prune_interval, absl::Minutes(1));
@@ -244,6 +250,7 @@ TEST_F(ConfigTest, EveryMistakeIsOneSentence) {
        "",
        {},
        "drain-timeout: \"soon\" is no length of time; write for example 90s, 15m or 24h"},
+      {{"--stuck-after", "500ms"}, "", {}, "stuck-after: must be a second or longer"},
       {{"--ticket-ttl", "-5s"},
        "",
        {},
@@ -302,6 +309,18 @@ TEST_F(ConfigTest, TheExampleFileIsRightAndComplete) {
     if (name == "help" || name == "version" || name == "config") continue;
     EXPECT_THAT(text, HasSubstr(name + " = "));
   }
+}
+
+TEST_F(ConfigTest, TheExampleFileTurnsMetricsOnAndChangesNothingElse) {
+  std::ifstream example(CKPT_SOURCE_DIR "/deploy/ckptd.toml");
+  const Config config = Load({}, {std::istreambuf_iterator<char>(example), {}});
+  EXPECT_FALSE(config.stop) << config.text;
+  EXPECT_EQ(config.metrics_listen, "127.0.0.1:7421");
+  const Config defaults = Load({});
+  EXPECT_EQ(config.listen, defaults.listen);
+  EXPECT_EQ(config.default_policy, defaults.default_policy);
+  EXPECT_EQ(config.drain_timeout, defaults.drain_timeout);
+  EXPECT_EQ(config.stuck_after, defaults.stuck_after);
 }
 
 TEST_F(ConfigTest, HelpAndVersionAreAnswers) {
