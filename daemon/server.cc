@@ -93,6 +93,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &ports[i]);
   }
   builder.RegisterService(&server->service_);
+  builder.RegisterService(&server->health_service_);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(NewInterceptors(&server->calls_, &store->metrics()));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));

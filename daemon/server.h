@@ -10,6 +10,7 @@
 #include <grpcpp/server.h>
 
 #include "daemon/config.h"
+#include "daemon/rpc/health_service.h"
 #include "daemon/rpc/service.h"
 #include "daemon/store/store.h"
 #include "proto/status.h"
@@ -30,10 +31,11 @@ class Server {
   void Drain(absl::Duration timeout);
 
  private:
-  explicit Server(Store* store) : service_(store) {}
+  explicit Server(Store* store) : service_(store), health_service_(store) {}
 
   std::atomic<int> calls_ = 0;  // under way, chunk streams not counted
   CheckpointsService service_;
+  HealthService health_service_;
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::string> addresses_;
 };

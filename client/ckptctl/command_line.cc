@@ -134,6 +134,7 @@ std::unique_ptr<CLI::App> BuildCommandLine(Session& session) {
   AddDiff(*app, session);
   AddVerify(*app, session);
   AddStats(*app, session);
+  AddHealth(*app, session);
   AddPrune(*app, session);
   AddDelete(*app, session);
   AddRestore(*app, session);

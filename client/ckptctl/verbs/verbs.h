@@ -12,6 +12,7 @@ void AddDelete(CLI::App& app, Session& session);
 void AddDescribe(CLI::App& app, Session& session);
 void AddDiff(CLI::App& app, Session& session);
 void AddFetch(CLI::App& app, Session& session);
+void AddHealth(CLI::App& app, Session& session);
 void AddHistory(CLI::App& app, Session& session);
 void AddList(CLI::App& app, Session& session);
 void AddPin(CLI::App& app, Session& session);

@@ -81,6 +81,33 @@ TEST_F(LookingTest, HelpAndVersionNeedNoDaemon) {
   EXPECT_THAT(Ctl({"version"}).out, HasSubstr("ckptd "));
 }
 
+TEST_F(LookingTest, HealthIsAnExitCodeAndSaysWhyNot) {
+  const Outcome well = Ctl({"health"});
+  EXPECT_THAT(well, ExitsWith(0));
+  EXPECT_EQ(well.out, "ready\n");
+  EXPECT_EQ(
+      Ctl({"health", "--json"}).Json(),
+      nlohmann::json::parse(R"({"ready": true, "live": true, "draining": false, "problems": []})"));
+
+  // No disk has as much free.
+  Daemon full(CKPTD_BINARY, Path("full"), {"--keep-free", "900000TiB"});
+  ASSERT_TRUE(full.Start());
+  const Outcome unwell = Ctl({"health"}, full.address());
+  EXPECT_THAT(unwell, ExitsWith(1));
+  EXPECT_THAT(unwell.out, StartsWith("not ready\n  "));
+  EXPECT_THAT(unwell.out, HasSubstr("(keep-free)"));
+  const Outcome json = Ctl({"health", "--json"}, full.address());
+  EXPECT_THAT(json, ExitsWith(1));
+  EXPECT_EQ(json.Json()["ready"], false);
+  EXPECT_EQ(json.Json()["live"], true);
+  EXPECT_EQ(json.Json()["problems"].size(), 1u);
+
+  full.Stop();
+  const Outcome gone = Ctl({"health"}, full.address());
+  EXPECT_THAT(gone, ExitsWith(4));
+  EXPECT_THAT(gone.err, OneSentence());
+}
+
 TEST_F(LookingTest, TheShellCompletesRunsAndSelectors) {
   Push("complete-me", 12);
   ASSERT_THAT(Ctl({"alias", "set", "complete-me@12", "release"}), ExitsWith(0));
