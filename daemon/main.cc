@@ -5,7 +5,6 @@
 #include <systemd/sd-daemon.h>
 
 #include <cstdio>
-#include <cstring>
 
 #include <fmt/format.h>
 #include <grpc/support/log.h>
@@ -20,6 +19,7 @@
 #include "daemon/rpc/service.h"
 #include "daemon/server.h"
 #include "daemon/store/store.h"
+#include "daemon/warden.h"
 #include "proto/status.h"
 
 namespace {
@@ -117,13 +117,14 @@ int main(int argc, char** argv) {
 
   auto server = ckptd::Server::Start(config, store->get());
   if (!server.ok()) return Fail(server.status());
+  ckptd::Warden warden(config, store->get(), server->get());
   std::unique_ptr<ckptd::Monitor> monitor;
   if (!config.metrics_listen.empty()) {
     auto started = ckptd::Monitor::Start({.listen = config.metrics_listen,
                                           .allow_remote = config.allow_remote,
                                           .version = CKPTD_VERSION,
                                           .keep_free_bytes = config.keep_free_bytes},
-                                         store->get());
+                                         store->get(), &warden.pulse());
     if (!started.ok()) return Fail(started.status());
     monitor = *std::move(started);
     spdlog::info("metrics and health on http://{}", monitor->address());
@@ -134,21 +135,8 @@ int main(int argc, char** argv) {
   spdlog::info("default policy: {}", ckpt::ToString(config.default_policy));
   sd_notify(0, "READY=1");
 
-  for (;;) {
-    int received = 0;
-    sigwait(&signals, &received);
-    if (received == SIGHUP) {
-      sd_notify(0, "RELOADING=1");
-      Reload(argc, argv, **store);
-      sd_notify(0, "READY=1");
-      continue;
-    }
-    spdlog::info("{} received: draining for up to {}", strsignal(received),
-                 absl::FormatDuration(config.drain_timeout));
-    break;
-  }
-  sd_notify(0, "STOPPING=1");
-  (*server)->Drain(config.drain_timeout);
+  warden.Watch(signals, [&] { Reload(argc, argv, **store); });
+  warden.Drain(signals);
   server->reset();
   monitor.reset();
   store->reset();

@@ -114,6 +114,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
   return server;
 }
 
+void Server::SetHealth(bool live, bool ready) {
+  grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
+  health->SetServingStatus("", live);
+  health->SetServingStatus(ckpt::v1::Checkpoints::service_full_name(), ready);
+}
+
 void Server::Drain(absl::Duration timeout) {
   server_->GetHealthCheckService()->SetServingStatus(false);
   // gRPC waits until every client has closed its connection, and an idle one

@@ -26,8 +26,16 @@ class Server {
   // The addresses, with the ports that were chosen for port 0.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
-  // Health says NOT_SERVING, no new call is taken, those under way may finish
-  // within `timeout`; then they are cancelled.
+  // What grpc.health.v1 says: of "" whether it is live, of ckpt.v1.Checkpoints
+  // whether it is ready.
+  void SetHealth(bool live, bool ready);
+
+  // Under way: calls without the chunk streams, and these.
+  int calls() const { return calls_; }
+  int streams() { return service_.streams(); }
+
+  // No new call is taken, those under way may finish within `timeout`; then they
+  // are cancelled.
   void Drain(absl::Duration timeout);
 
  private:

@@ -20,14 +20,15 @@ HttpServer::Response Answer(bool good, const std::vector<std::string>& problems)
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Monitor>> Monitor::Start(Options options, Store* store) {
+absl::StatusOr<std::unique_ptr<Monitor>> Monitor::Start(Options options, Store* store,
+                                                        const os::Pulse* main) {
   if (!IsLoopback(options.listen) && !options.allow_remote) {
     return ckpt::BadField("metrics-listen",
                           fmt::format("metrics on {} can be read from other machines: listen on "
                                       "127.0.0.1, or pass --allow-remote on a network you trust",
                                       options.listen));
   }
-  std::unique_ptr<Monitor> monitor(new Monitor(std::move(options), store));
+  std::unique_ptr<Monitor> monitor(new Monitor(std::move(options), store, main));
   const Monitor* self = monitor.get();
   ASSIGN_OR_RETURN(monitor->server_,
                    HttpServer::Start(monitor->options_.listen,
@@ -53,6 +54,9 @@ HttpServer::Response Monitor::Metrics() const {
 HttpServer::Response Monitor::Healthz() const {
   // Where the store hangs, this does not come back either: that, too, is an answer.
   const Store::Health health = store_->GetHealth();
+  if (main_->Overdue() > absl::ZeroDuration()) {
+    return Answer(false, {"the main loop has not been heard of for too long"});
+  }
   return Answer(health.live, health.problems);
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "daemon/monitor/http_server.h"
+#include "daemon/os/pulse.h"
 #include "daemon/store/store.h"
 #include "proto/status.h"
 
@@ -21,15 +22,17 @@ class Monitor {
     std::string version;
     uint64_t keep_free_bytes = 0;
   };
-  // `store` must outlive it.
+  // `store` and `main`, the pulse of the program's own loop, must outlive it.
   // INVALID_ARGUMENT for an address that others reach, without allow_remote; the
   // other codes of HttpServer::Start.
-  static absl::StatusOr<std::unique_ptr<Monitor>> Start(Options options, Store* store);
+  static absl::StatusOr<std::unique_ptr<Monitor>> Start(Options options, Store* store,
+                                                        const os::Pulse* main);
 
   const std::string& address() const { return server_->address(); }
 
  private:
-  Monitor(Options options, Store* store) : options_(std::move(options)), store_(store) {}
+  Monitor(Options options, Store* store, const os::Pulse* main)
+      : options_(std::move(options)), store_(store), main_(main) {}
 
   HttpServer::Response Metrics() const;
   HttpServer::Response Healthz() const;
@@ -37,6 +40,7 @@ class Monitor {
 
   const Options options_;
   Store* const store_;
+  const os::Pulse* const main_;
   const Stopwatch since_;
   std::unique_ptr<HttpServer> server_;  // last: its threads use the rest
 };

@@ -1,13 +1,12 @@
 // A daemon's life: it drains, is reloaded, tells its health, serves several
 // ranks and several listeners.
 #include <fstream>
-#include <future>
 
 #include <gtest/gtest.h>
 
-#include <absl/synchronization/notification.h>
 #include <fmt/format.h>
 
+#include "tests/integration/daemon/held_push.h"
 #include "tests/integration/daemon/wire.h"
 
 namespace ckpt::test {
@@ -23,40 +22,9 @@ class Lifecycle : public testing::Test {
   Daemon daemon_{CKPTD_BINARY, dir_ / "data"};
 };
 
-// A push that stops before chunk 4 until it is told to go on.
-class HeldPush {
- public:
-  HeldPush(Client& client, uint64_t attempt)
-      : result_(std::async(std::launch::async, [this, &client, attempt] {
-          PushRequest request;
-          request.offer = {
-              .run = kRun, .attempt = attempt, .step = 1, .manifest = &shard_.manifest};
-          request.source =
-              ChunkReader([this](uint32_t index, uint64_t offset, std::span<std::byte> into) {
-                if (index == 4 && !half_.HasBeenNotified()) {
-                  half_.Notify();
-                  go_on_.WaitForNotification();
-                }
-                std::copy_n(shard_.bytes.begin() + static_cast<ptrdiff_t>(offset), into.size(),
-                            into.begin());
-                return absl::OkStatus();
-              });
-          return Push(client, request);
-        })) {}
-  void WaitUntilHalf() { half_.WaitForNotification(); }
-  void GoOn() { go_on_.Notify(); }
-  absl::StatusOr<PushResult> Result() { return result_.get(); }
-  const Shard& shard() const { return shard_; }
-
- private:
-  const Shard shard_ = MakeShard(1, 32 * kMiB);
-  absl::Notification half_, go_on_;
-  std::future<absl::StatusOr<PushResult>> result_;
-};
-
 TEST_F(Lifecycle, SigtermLetsTheStreamUnderWayEndAndThePushGoesOnAfterTheRestart) {
   auto client = Connect(daemon_.address(), absl::Seconds(60));
-  HeldPush push(*client, OpenAttempt(*client, kRun));
+  HeldPush push(*client, kRun, OpenAttempt(*client, kRun));
   push.WaitUntilHalf();
   daemon_.process().Signal(SIGTERM);
   EXPECT_TRUE(daemon_.process().WaitForOutput("draining"));
@@ -75,7 +43,7 @@ TEST_F(Lifecycle, SigtermEndsAStreamThatDoesNotEndByItself) {
   Daemon daemon(CKPTD_BINARY, dir_ / "other", {"--drain-timeout", "200ms"});
   ASSERT_TRUE(daemon.Start());
   auto client = Connect(daemon.address(), absl::Seconds(60));
-  HeldPush push(*client, OpenAttempt(*client, kRun));
+  HeldPush push(*client, kRun, OpenAttempt(*client, kRun));
   push.WaitUntilHalf();
   EXPECT_EQ(daemon.Stop(), (Ended{.code = 0})) << daemon.process().Output();
   push.GoOn();
@@ -96,7 +64,7 @@ TEST_F(Lifecycle, SigtermDoesNotWaitForClientsThatOnlyKeepTheirConnection) {
 
 TEST_F(Lifecycle, APushRidesOutADaemonThatIsKilled) {
   auto client = Connect(daemon_.address(), absl::Seconds(60));
-  HeldPush push(*client, OpenAttempt(*client, kRun));
+  HeldPush push(*client, kRun, OpenAttempt(*client, kRun));
   push.WaitUntilHalf();
   daemon_.Stop(SIGKILL);
   push.GoOn();
