@@ -34,7 +34,8 @@ core_packages=(
   liburing-dev zlib1g-dev libzstd-dev prometheus-cpp-dev libcivetweb-dev
 )
 build_packages=("${core_packages[@]}" libtorch1.13 libopenblas0 libtorch-dev)
-test_packages=(libgtest-dev libgmock-dev python3 python3-torch python3-numpy)
+# prometheus: for promtool, which checks metrics and alerts.
+test_packages=(libgtest-dev libgmock-dev python3 python3-torch python3-numpy prometheus)
 fuzz_packages=(clang libclang-rt-14-dev)
 bench_packages=(fio rsync nginx restic borgbackup gnuplot-nox)
 
@@ -97,10 +98,14 @@ apt() {
 say "${#missing[@]} of ${#wanted[@]} packages for '$*' are missing: ${missing[*]}"
 say "updating the package lists"
 apt update || fail "apt-get update failed, see above"
-# The benchmark starts servers of its own, on loopback. Debian's nginx would be one
-# more, open to everybody.
+# Tests and benchmark start what they need, on loopback. Debian's services would be
+# there besides, open to everybody.
+services=()
+for service in nginx prometheus; do
+  [[ " ${missing[*]} " != *" $service "* ]] || services+=("$service")
+done
 policy=/usr/sbin/policy-rc.d
-if [[ " ${missing[*]} " == *" nginx "* ]]; then
+if [[ ${#services[@]} -gt 0 ]]; then
   if [[ ! -e $policy ]]; then
     trap '"${as_root[@]}" rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
@@ -109,7 +114,8 @@ if [[ " ${missing[*]} " == *" nginx "* ]]; then
 fi
 say "installing"
 apt install --no-install-recommends "${missing[@]}" || fail "apt-get install failed, see above"
-if [[ " ${missing[*]} " == *" nginx "* ]] && command -v systemctl >/dev/null; then
-  "${as_root[@]}" systemctl disable nginx || say "nginx stays enabled: see above"
+if [[ ${#services[@]} -gt 0 ]] && command -v systemctl >/dev/null; then
+  "${as_root[@]}" systemctl disable "${services[@]}" ||
+    say "${services[*]} may stay enabled: see above"
 fi
 say "done"
