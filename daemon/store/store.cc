@@ -71,9 +71,9 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   parts.go_on = [self](uint64_t bytes) { return self->packer_->GoOn(bytes); };
   store->packing_ = std::make_unique<Packing>(std::move(parts));
   store->packer_ = std::make_unique<Packer>(
-      Packer::Work{.pack = [self](int64_t run_id) { return self->packing_->PackRun(run_id); },
-                   .is_busy = [self] { return self->IsPushUnderWay(); }},
-      self->options_.compress_rate, self->options_.prune_interval);
+      [self](int64_t run_id) { return self->packing_->PackRun(run_id); },
+      [self] { return self->IsPushUnderWay(); }, self->options_.compress_rate,
+      self->options_.prune_interval);
   if (self->options_.compress) store->packer_->Start();
 
   // What time changed while the daemon was away.
