@@ -119,6 +119,15 @@ class ChunkStore {
   virtual absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
                             std::span<std::byte> out, bool verify) = 0;
 
+  // Reads a chunk's record past all caches and compares what can be compared
+  // without its base: the header, the payload, and of an encoded chunk which one
+  // it is and the difference to which. Nothing is said of the padding, which is
+  // nobody's. Of `location.base` only the digest is looked at.
+  virtual absl::Status Check(const ckpt::Digest& digest, const ChunkLocation& location) = 0;
+  // The same of a pack's own header, without which chunks are read all the same,
+  // but recovery does not go on. NOT_FOUND where there is no such pack.
+  virtual absl::Status CheckHeader(PackId id) = 0;
+
   // Tells the kernel that these will be read soon. Never fails.
   virtual void Prefetch(std::span<const ChunkLocation> locations) = 0;
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "daemon/chunks/codec.h"
+#include "daemon/chunks/errors.h"
 #include "daemon/chunks/layout.h"
 
 namespace ckptd {
@@ -14,30 +15,23 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-absl::Status Damaged(const ckpt::Digest& digest, const ChunkLocation& location,
-                     std::string_view what) {
-  return ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kChunkDamaged,
-                         fmt::format("chunk {} at {} of pack {:016x} is damaged: {}", digest.Hex(),
-                                     location.offset, location.pack, what));
-}
-
 // One link of the chain; `base` holds the bytes of what it is the difference to.
 absl::Status Decode(PackReader& reader, const ckpt::Digest& digest, const ChunkLocation& location,
                     std::span<const std::byte> base, std::span<std::byte> out) {
   ASSIGN_OR_RETURN(const Bytes encoded, reader.ReadEncoded(digest, location));
   const std::optional<EncodedHeader> header = DecodeHeader(encoded);
   if (!header || header->digest != digest || header->length != out.size()) {
-    return Damaged(digest, location, "another chunk is encoded there");
+    return ChunkDamaged(digest, location, "another chunk is encoded there");
   }
   if (header->base.has_value() != (location.base != nullptr) ||
       (header->base && *header->base != location.base->digest)) {
-    return Damaged(digest, location, "it is encoded as the difference to another chunk");
+    return ChunkDamaged(digest, location, "it is encoded as the difference to another chunk");
   }
   if (absl::Status status = DecodeChunk(encoded, base, out); !status.ok()) {
-    return Damaged(digest, location, std::string(status.message()));
+    return ChunkDamaged(digest, location, std::string(status.message()));
   }
   if (ckpt::HashBytes(out.data(), out.size()) != digest) {
-    return Damaged(digest, location, "its bytes have another digest");
+    return ChunkDamaged(digest, location, "its bytes have another digest");
   }
   return absl::OkStatus();
 }
@@ -47,21 +41,21 @@ absl::Status Decode(PackReader& reader, const ckpt::Digest& digest, const ChunkL
 absl::StatusOr<Bytes> PackReader::ReadEncoded(const ckpt::Digest& digest,
                                               const ChunkLocation& location) {
   absl::StatusOr<std::shared_ptr<os::File>> file = Open(location.pack);
-  if (absl::IsNotFound(file.status())) return Damaged(digest, location, "the pack is gone");
+  if (absl::IsNotFound(file.status())) return ChunkDamaged(digest, location, "the pack is gone");
   if (!file.ok()) return file.status();
   std::array<std::byte, kRecordHeaderBytes> raw;
   ASSIGN_OR_RETURN(const size_t header_bytes, (*file)->Read(location.offset, raw));
-  if (header_bytes < raw.size()) return Damaged(digest, location, "the pack ends before it");
+  if (header_bytes < raw.size()) return ChunkDamaged(digest, location, "the pack ends before it");
   const std::optional<RecordHeader> header = DecodeRecordHeader(raw);
   if (!header || header->type != RecordType::kEncoded || header->length != location.encoded ||
       header->pack != location.pack || header->offset != location.offset) {
-    return Damaged(digest, location, "its record header does not match");
+    return ChunkDamaged(digest, location, "its record header does not match");
   }
   Bytes encoded(header->length);
   ASSIGN_OR_RETURN(const size_t bytes, (*file)->Read(location.offset + raw.size(), encoded));
-  if (bytes < encoded.size()) return Damaged(digest, location, "the pack ends within it");
+  if (bytes < encoded.size()) return ChunkDamaged(digest, location, "the pack ends within it");
   if (ckpt::HashBytes(encoded.data(), encoded.size()) != header->digest) {
-    return Damaged(digest, location, "its record has another digest");
+    return ChunkDamaged(digest, location, "its record has another digest");
   }
   return encoded;
 }
@@ -77,7 +71,7 @@ absl::Status ReadEncodedChunk(PackReader& reader, const ckpt::Digest& digest,
   for (const StoredChunk* base = location.base.get(); base != nullptr;
        base = base->location.base.get()) {
     if (base->location.length != location.length) {
-      return Damaged(digest, location, "its base has another length");
+      return ChunkDamaged(digest, location, "its base has another length");
     }
     chain.push_back(base);
   }

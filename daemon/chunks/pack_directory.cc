@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 namespace ckptd {
@@ -31,7 +32,20 @@ absl::StatusOr<std::unique_ptr<os::File>> PackDirectory::Create(PackId id) {
 }
 
 absl::StatusOr<std::unique_ptr<os::File>> PackDirectory::OpenForRead(PackId id) {
-  return fs_->OpenForRead(layout_.Pack(id));
+  return ToRead(id, fs_->OpenForRead(layout_.Pack(id)));
+}
+
+absl::StatusOr<std::unique_ptr<os::File>> PackDirectory::OpenDirect(PackId id) {
+  return ToRead(id, fs_->OpenDirect(layout_.Pack(id)));
+}
+
+absl::StatusOr<std::unique_ptr<os::File>> PackDirectory::ToRead(
+    PackId id, absl::StatusOr<std::unique_ptr<os::File>> file) {
+  if (!absl::IsNotFound(file.status()) || fs_->List(layout_.PackDir(id)).ok()) return file;
+  return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kIoError,
+                         fmt::format("{} is not there, nor is the directory it lies in; is the "
+                                     "disk mounted?",
+                                     layout_.Pack(id)));
 }
 
 absl::StatusOr<std::unique_ptr<os::File>> PackDirectory::OpenForUpdate(PackId id) {

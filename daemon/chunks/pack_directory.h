@@ -25,8 +25,11 @@ class PackDirectory {
 
   // ALREADY_EXISTS where the id was used before. The name is not durable yet.
   absl::StatusOr<std::unique_ptr<os::File>> Create(PackId id);
-  // NOT_FOUND where there is none.
+  // NOT_FOUND where there is none. A pack that is missing with the directory it
+  // lies in, which is never removed, is UNAVAILABLE to those who read: then it is
+  // rather the disk that is not there.
   absl::StatusOr<std::unique_ptr<os::File>> OpenForRead(PackId id);
+  absl::StatusOr<std::unique_ptr<os::File>> OpenDirect(PackId id);
   absl::StatusOr<std::unique_ptr<os::File>> OpenForUpdate(PackId id);
 
   // Makes the pack's name durable, and that of the directory it lies in.
@@ -47,6 +50,8 @@ class PackDirectory {
 
  private:
   PackDirectory(os::FileSystem* fs, Layout layout) : fs_(fs), layout_(std::move(layout)) {}
+  absl::StatusOr<std::unique_ptr<os::File>> ToRead(PackId id,
+                                                   absl::StatusOr<std::unique_ptr<os::File>> file);
   void SetAllocated(PackId id, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   os::FileSystem* const fs_;

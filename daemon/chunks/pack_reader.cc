@@ -5,20 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "daemon/chunks/errors.h"
 #include "daemon/chunks/layout.h"
 
 namespace ckptd {
-namespace {
-
-absl::Status Damaged(const ckpt::Digest& digest, const ChunkLocation& location,
-                     std::string_view what) {
-  return ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kChunkDamaged,
-                         fmt::format("chunk {} at {} of pack {:016x} is damaged: {}", digest.Hex(),
-                                     location.offset, location.pack, what));
-}
-
-}  // namespace
-
 absl::Status PackReader::Read(const ckpt::Digest& digest, const ChunkLocation& location,
                               std::span<std::byte> out, bool verify) {
   if (out.size() != location.length) {
@@ -27,14 +17,14 @@ absl::Status PackReader::Read(const ckpt::Digest& digest, const ChunkLocation& l
                                        location.length, out.size()));
   }
   absl::StatusOr<std::shared_ptr<os::File>> file = Open(location.pack);
-  if (absl::IsNotFound(file.status())) return Damaged(digest, location, "the pack is gone");
+  if (absl::IsNotFound(file.status())) return ChunkDamaged(digest, location, "the pack is gone");
   if (!file.ok()) return file.status();
 
   std::array<std::byte, kRecordHeaderBytes> raw;
   ASSIGN_OR_RETURN(const size_t header_bytes, (*file)->Read(location.offset, raw));
-  if (header_bytes < raw.size()) return Damaged(digest, location, "the pack ends before it");
+  if (header_bytes < raw.size()) return ChunkDamaged(digest, location, "the pack ends before it");
   if (std::ranges::all_of(raw, [](std::byte b) { return b == std::byte{0}; })) {
-    return Damaged(digest, location, "its space was given back");
+    return ChunkDamaged(digest, location, "its space was given back");
   }
   const RecordHeader expected{.type = RecordType::kChunk,
                               .length = location.length,
@@ -42,12 +32,12 @@ absl::Status PackReader::Read(const ckpt::Digest& digest, const ChunkLocation& l
                               .offset = location.offset,
                               .digest = digest};
   if (DecodeRecordHeader(raw) != expected) {
-    return Damaged(digest, location, "its record header does not match");
+    return ChunkDamaged(digest, location, "its record header does not match");
   }
   ASSIGN_OR_RETURN(const size_t bytes, (*file)->Read(location.offset + raw.size(), out));
-  if (bytes < out.size()) return Damaged(digest, location, "the pack ends within it");
+  if (bytes < out.size()) return ChunkDamaged(digest, location, "the pack ends within it");
   if (verify && ckpt::HashBytes(out.data(), out.size()) != digest) {
-    return Damaged(digest, location, "its bytes have another digest");
+    return ChunkDamaged(digest, location, "its bytes have another digest");
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include "daemon/chunks/buffer_pool.h"
 #include "daemon/chunks/encoded_chunk.h"
 #include "daemon/chunks/layout.h"
+#include "daemon/chunks/pack_checker.h"
 #include "daemon/chunks/pack_directory.h"
 #include "daemon/chunks/pack_reader.h"
 #include "daemon/chunks/pack_writer.h"
@@ -22,7 +23,8 @@ class PackStore final : public ChunkStore {
   explicit PackStore(std::unique_ptr<PackDirectory> packs)
       : packs_(std::move(packs)),
         buffers_(kWriteBuffers, kWriteBufferBytes),
-        reader_(packs_.get(), kOpenPacks) {}
+        reader_(packs_.get(), kOpenPacks),
+        checker_(packs_.get()) {}
 
   absl::StatusOr<std::unique_ptr<PackWriter>> NewPack(PackId id,
                                                       uint64_t expected_bytes) override {
@@ -34,6 +36,12 @@ class PackStore final : public ChunkStore {
     if (location.encoded != 0) return ReadEncodedChunk(reader_, digest, location, out);
     return reader_.Read(digest, location, out, verify);
   }
+
+  absl::Status Check(const ckpt::Digest& digest, const ChunkLocation& location) override {
+    return checker_.Check(digest, location);
+  }
+
+  absl::Status CheckHeader(PackId id) override { return checker_.CheckHeader(id); }
 
   void Prefetch(std::span<const ChunkLocation> locations) override { reader_.Prefetch(locations); }
 
@@ -79,6 +87,7 @@ class PackStore final : public ChunkStore {
   const std::unique_ptr<PackDirectory> packs_;
   BufferPool buffers_;
   PackReader reader_;
+  PackChecker checker_;
 };
 
 }  // namespace

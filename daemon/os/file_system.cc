@@ -73,6 +73,15 @@ class RealFileSystem final : public FileSystem {
     return Open(path, O_RDWR);
   }
 
+  absl::StatusOr<std::unique_ptr<File>> OpenDirect(const std::string& path) override {
+    FileDescriptor fd = OpenDescriptor(path, O_RDONLY | O_DIRECT);
+    if (fd.ok()) return NewRealFile(std::move(fd), path, metrics_);
+    if (errno != EINVAL) return ErrnoError(errno, "open", path);
+    ASSIGN_OR_RETURN(std::unique_ptr<File> file, OpenForRead(path));
+    file->DropCache();
+    return file;
+  }
+
   absl::Status SyncDir(const std::string& dir) override {
     const FileDescriptor fd = OpenDescriptor(dir, O_RDONLY | O_DIRECTORY);
     if (!fd.ok()) return ErrnoError(errno, "open", dir);

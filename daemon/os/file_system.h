@@ -100,6 +100,11 @@ class FileSystem {
   // An existing file through the page cache; ForUpdate takes every call.
   virtual absl::StatusOr<std::unique_ptr<File>> OpenForRead(const std::string& path) = 0;
   virtual absl::StatusOr<std::unique_ptr<File>> OpenForUpdate(const std::string& path) = 0;
+  // An existing file, to read what the disk holds: past the page cache, which is
+  // left as it is. Offset, length and address of a read must be multiples of
+  // kBlockBytes. Where the file system takes no direct I/O, through the page
+  // cache, emptied of this file first.
+  virtual absl::StatusOr<std::unique_ptr<File>> OpenDirect(const std::string& path) = 0;
 
   // Makes creations, renames and removals in `dir` durable.
   virtual absl::Status SyncDir(const std::string& dir) = 0;

@@ -283,6 +283,12 @@ absl::StatusOr<std::unique_ptr<File>> FaultyFileSystem::OpenForUpdate(const std:
   return Wrap(real_->OpenForUpdate(path));
 }
 
+absl::StatusOr<std::unique_ptr<File>> FaultyFileSystem::OpenDirect(const std::string& path) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(BeginOrFail(Op::kOpen, path));
+  return Wrap(real_->OpenDirect(path));
+}
+
 absl::Status FaultyFileSystem::SyncDir(const std::string& dir) {
   absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(BeginOrFail(Op::kSyncDir, dir));

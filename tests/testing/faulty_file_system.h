@@ -86,6 +86,7 @@ class FaultyFileSystem final : public FileSystem {
   absl::StatusOr<std::unique_ptr<File>> CreateForAppend(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<File>> OpenForRead(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<File>> OpenForUpdate(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<File>> OpenDirect(const std::string& path) override;
   absl::Status SyncDir(const std::string& dir) override;
   absl::StatusOr<std::vector<std::string>> CreateDirs(const std::string& dir) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& dir) override;

@@ -21,7 +21,12 @@ TEST_P(ChunkStoreSuite, WhatIsAppendedIsReadBack) {
   for (const Written& written : all) ExpectReadable(store(), written);  // the pack is still open
   writer.reset();
   Reopen();
-  for (const Written& written : all) ExpectReadable(store(), written);
+  for (const Written& written : all) {
+    ExpectReadable(store(), written);
+    EXPECT_TRUE(store().Check(written.chunk.digest, written.chunk.location).ok());
+  }
+  EXPECT_TRUE(store().CheckHeader(1).ok());
+  EXPECT_TRUE(absl::IsNotFound(store().CheckHeader(257)));
 }
 
 TEST_P(ChunkStoreSuite, PartsAreLaidOneAfterTheOther) {
@@ -132,13 +137,14 @@ TEST_P(ChunkStoreSuite, AReadThatNamesAnotherRecordFindsDamage) {
       {"offset past the end", [](StoredChunk& c) { c.location.offset = 1 << 30; }},
       {"shorter", [](StoredChunk& c) { c.location.length -= 1; }},
       {"longer", [](StoredChunk& c) { c.location.length += 1; }},
-      {"pack that is not there", [](StoredChunk& c) { c.location.pack = 99; }},
+      {"pack that is not there", [](StoredChunk& c) { c.location.pack = 257; }},
   };
   for (const auto& test : kCases) {
     SCOPED_TRACE(test.what);
     StoredChunk chunk = first.chunk;
     test.change(chunk);
     ExpectDamaged(ReadBack(store(), chunk, nullptr, /*verify=*/false));
+    ExpectDamaged(store().Check(chunk.digest, chunk.location));
   }
 }
 

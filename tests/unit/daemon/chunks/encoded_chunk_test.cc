@@ -109,6 +109,19 @@ TEST_F(EncodedChunkTest, DamageIsFoundInWhatIsReadAndInItsBases) {
   EXPECT_EQ(Readable().size(), size_t{kChunks});
 }
 
+TEST_F(EncodedChunkTest, ACheckIsOfTheRecordAloneAndReadsNoBase) {
+  for (int damaged = 0; damaged < kChunks; ++damaged) {
+    Flip(damaged, kRecordHeaderBytes + 40);
+    for (int i = 0; i < kChunks; ++i) {
+      const StoredChunk& chunk = chunks_[static_cast<size_t>(i)].chunk;
+      const absl::Status status = store_->Check(chunk.digest, chunk.location);
+      EXPECT_EQ(status.ok(), i != damaged) << i << " of " << damaged << ": " << status;
+      if (i == damaged) ExpectDamaged(status);
+    }
+    Flip(damaged, kRecordHeaderBytes + 40);
+  }
+}
+
 TEST_F(EncodedChunkTest, ALocationThatLiesIsDamage) {
   const StoredChunk& whole = chunks_[2].chunk;
   for (const auto& lie : std::vector<std::function<void(StoredChunk&)>>{
@@ -119,13 +132,14 @@ TEST_F(EncodedChunkTest, ALocationThatLiesIsDamage) {
            [](StoredChunk& c) { c.location.encoded -= 1; },
            [](StoredChunk& c) { c.location.encoded = 0; },
            [](StoredChunk& c) { c.location.offset += 4096; },
-           [](StoredChunk& c) { c.location.pack = 77; },
+           [](StoredChunk& c) { c.location.pack = 258; },
            [](StoredChunk& c) { c.location.length -= 4; },
            [&](StoredChunk& c) { c.digest = chunks_[1].chunk.digest; },
        }) {
     StoredChunk chunk = whole;
     lie(chunk);
     ExpectDamaged(ReadBack(*store_, chunk));
+    ExpectDamaged(store_->Check(chunk.digest, chunk.location));
   }
   StoredChunk raw = chunks_[0].chunk;
   raw.location.encoded = raw.location.length - 1;

@@ -16,6 +16,7 @@
 #include <absl/synchronization/blocking_counter.h>
 
 #include "daemon/os/error.h"
+#include "daemon/os/io_memory.h"
 #include "tests/testing/fake_clock.h"
 #include "tests/testing/temp_dir.h"
 
@@ -107,6 +108,20 @@ TEST_F(FileSystemTest, BlocksAreWrittenAndReadAtTheirPositions) {
   EXPECT_EQ(read[2 * kBlockBytes], std::byte{8});
   EXPECT_EQ((*reader)->Read(2 * kBlockBytes, read).value_or(0), kBlockBytes);  // the end
   EXPECT_EQ((*reader)->Read(1 << 20, read).value_or(1), 0u);
+}
+
+TEST_F(FileSystemTest, ADirectReadEndsWhereTheFileDoes) {
+  const std::string contents(2 * kBlockBytes + 100, 'x');
+  ASSERT_TRUE(fs_->ReplaceFile(dir_ / "f", contents).ok());
+  const auto file = fs_->OpenDirect(dir_ / "f");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const IoMemory memory = AllocateForIo(4 * kBlockBytes);
+  const std::span<std::byte> out(memory.get(), 4 * kBlockBytes);
+  EXPECT_EQ((*file)->Read(0, out).value_or(0), contents.size());
+  EXPECT_EQ(out[contents.size() - 1], std::byte{'x'});
+  EXPECT_EQ((*file)->Read(2 * kBlockBytes, out).value_or(0), 100u);
+  EXPECT_EQ((*file)->Read(3 * kBlockBytes, out).value_or(1), 0u);
+  EXPECT_TRUE(absl::IsNotFound(fs_->OpenDirect(dir_ / "none").status()));
 }
 
 TEST(WriteModeTest, StartedWritesAreWhereTheyBelongInEitherMode) {
