@@ -299,6 +299,48 @@ Event FromProto(const v1::Event& message) {
           message.checkpoint_id(), message.step(), message.text()};
 }
 
+v1::Scrub ToProto(const Scrub& scrub) {
+  v1::Scrub message;
+  message.set_automatic(scrub.automatic);
+  message.set_under_way(scrub.under_way);
+  if (scrub.started_at) *message.mutable_started_at() = ToProto(*scrub.started_at);
+  if (scrub.ended_at) *message.mutable_ended_at() = ToProto(*scrub.ended_at);
+  if (scrub.next_at) *message.mutable_next_at() = ToProto(*scrub.next_at);
+  message.set_bytes(scrub.bytes);
+  message.set_bytes_total(scrub.bytes_total);
+  message.set_chunks(scrub.chunks);
+  message.set_manifests(scrub.manifests);
+  message.set_packs(scrub.packs);
+  message.set_damaged_chunks(scrub.damaged_chunks);
+  message.set_damaged_manifests(scrub.damaged_manifests);
+  message.set_damaged_packs(scrub.damaged_packs);
+  message.set_unreadable_chunks(scrub.unreadable_chunks);
+  message.set_healed_chunks(scrub.healed_chunks);
+  message.set_quarantined_chunks(scrub.quarantined_chunks);
+  return message;
+}
+
+Scrub FromProto(const v1::Scrub& message) {
+  Scrub scrub;
+  scrub.automatic = message.automatic();
+  scrub.under_way = message.under_way();
+  if (message.has_started_at()) scrub.started_at = FromProto(message.started_at());
+  if (message.has_ended_at()) scrub.ended_at = FromProto(message.ended_at());
+  if (message.has_next_at()) scrub.next_at = FromProto(message.next_at());
+  scrub.bytes = message.bytes();
+  scrub.bytes_total = message.bytes_total();
+  scrub.chunks = message.chunks();
+  scrub.manifests = message.manifests();
+  scrub.packs = message.packs();
+  scrub.damaged_chunks = message.damaged_chunks();
+  scrub.damaged_manifests = message.damaged_manifests();
+  scrub.damaged_packs = message.damaged_packs();
+  scrub.unreadable_chunks = message.unreadable_chunks();
+  scrub.healed_chunks = message.healed_chunks();
+  scrub.quarantined_chunks = message.quarantined_chunks();
+  return scrub;
+}
+
 v1::GetStatsResponse ToProto(const Stats& stats) {
   v1::GetStatsResponse message;
   message.set_runs(stats.runs);
@@ -312,6 +354,8 @@ v1::GetStatsResponse ToProto(const Stats& stats) {
   message.set_open_uploads(stats.open_uploads);
   message.set_version(stats.version);
   *message.mutable_uptime() = ToProto(stats.uptime);
+  message.set_damaged_checkpoints(stats.damaged_checkpoints);
+  if (stats.scrub) *message.mutable_scrub() = ToProto(*stats.scrub);
   return message;
 }
 
@@ -319,7 +363,8 @@ Stats FromProto(const v1::GetStatsResponse& message) {
   return {message.runs(), message.checkpoints(), message.logical_bytes(), message.stored_bytes(),
           message.chunks(), message.disk_bytes(), message.disk_free_bytes(),
           message.reclaimable_bytes(), message.open_uploads(), message.version(),
-          FromProto(message.uptime())};
+          FromProto(message.uptime()), message.damaged_checkpoints(),
+          message.has_scrub() ? std::optional(FromProto(message.scrub())) : std::nullopt};
 }
 
 }  // namespace ckpt

@@ -40,6 +40,8 @@ v1::Event ToProto(const Event& event);
 Event FromProto(const v1::Event& message);
 v1::Budget ToProto(const Budget& budget);
 Budget FromProto(const v1::Budget& message);
+v1::Scrub ToProto(const Scrub& scrub);
+Scrub FromProto(const v1::Scrub& message);
 v1::GetStatsResponse ToProto(const Stats& stats);
 Stats FromProto(const v1::GetStatsResponse& message);
 

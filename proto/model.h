@@ -212,6 +212,16 @@ struct Event {
   std::string text;
 };
 
+struct Scrub {
+  bool automatic = false;
+  bool under_way = false;
+  std::optional<absl::Time> started_at, ended_at, next_at;
+  uint64_t bytes = 0, bytes_total = 0, chunks = 0, manifests = 0, packs = 0;
+  uint64_t damaged_chunks = 0, damaged_manifests = 0, damaged_packs = 0, unreadable_chunks = 0,
+           healed_chunks = 0;
+  uint64_t quarantined_chunks = 0;
+};
+
 struct Stats {
   uint64_t runs = 0;
   uint64_t checkpoints = 0;
@@ -224,6 +234,8 @@ struct Stats {
   uint64_t open_uploads = 0;
   std::string version;
   absl::Duration uptime;
+  uint64_t damaged_checkpoints = 0;
+  std::optional<Scrub> scrub;  // of the daemon as a whole only
 };
 
 }  // namespace ckpt

@@ -52,6 +52,7 @@ inline constexpr char kNoSpace[] = "NO_SPACE";
 inline constexpr char kReadOnly[] = "READ_ONLY";
 inline constexpr char kIoError[] = "IO_ERROR";
 inline constexpr char kChunkDamaged[] = "CHUNK_DAMAGED";
+inline constexpr char kManifestDamaged[] = "MANIFEST_DAMAGED";
 inline constexpr char kCatalogDamaged[] = "CATALOG_DAMAGED";
 inline constexpr char kVersionTooNew[] = "VERSION_TOO_NEW";
 inline constexpr char kDirectoryLocked[] = "DIRECTORY_LOCKED";

@@ -304,7 +304,8 @@ absl::Status MarkRestored(WriteTxn& txn, uint64_t id) {
 
 absl::Status SetDamage(WriteTxn& txn, uint64_t id, const std::string& damage) {
   RETURN_IF_ERROR(
-      txn.connection().Run("UPDATE checkpoints SET damage = ?2 WHERE id = ?1", id, damage));
+      txn.connection().Run("UPDATE checkpoints SET damage = ?2, on_disk = 0 WHERE id = ?1", id,
+                           damage));
   return RequireChange(txn.connection(), id);
 }
 

@@ -50,7 +50,8 @@ absl::StatusOr<RunFigures> GetRunFigures(ReadTxn& txn, int64_t run_id);
 absl::Status MarkRemoved(WriteTxn& txn, uint64_t id, const std::vector<ckpt::Reason>& reasons,
                          absl::Time now, std::optional<absl::Time> restorable_until);
 absl::Status MarkRestored(WriteTxn& txn, uint64_t id);
-// Empty text: whole again.
+// Empty text: whole again. Of what lies damaged on disk, see SetDamageOnDisk
+// (damage.h).
 absl::Status SetDamage(WriteTxn& txn, uint64_t id, const std::string& damage);
 absl::Status SetMetrics(WriteTxn& txn, uint64_t id, const ckpt::Metrics& metrics);
 
@@ -69,6 +70,7 @@ absl::StatusOr<bool> RemoveAlias(WriteTxn& txn, int64_t run_id, const std::strin
 absl::StatusOr<std::vector<uint64_t>> ListReferenced(ReadTxn& txn, int64_t run_id);
 
 // A committed checkpoint's manifest; nothing when it has no such rank.
+// DATA_LOSS/MANIFEST_DAMAGED as GetUploadManifest.
 absl::StatusOr<std::optional<ckpt::Manifest>> FindManifest(ReadTxn& txn, uint64_t id,
                                                            uint32_t rank);
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <string>
 
+#include "daemon/catalog/damage.h"
 #include "daemon/catalog/location.h"
+#include "daemon/catalog/release.h"
 #include "daemon/catalog/sqlite.h"
 
 namespace ckptd::catalog {
@@ -17,16 +19,6 @@ WHERE project_id = ?1 AND digest = ?2
 
 constexpr char kRefer[] =
     "INSERT INTO shard_chunks (shard_row, chunk_row) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-
-// Clears the flag of a chunk that is whole again, and of the differences to it,
-// which could not be read without. One that is damaged itself is flagged anew
-// by whoever reads it.
-constexpr char kHeal[] = R"sql(
-UPDATE chunks SET damaged = 0 WHERE row IN (
-  WITH RECURSIVE r (row) AS (
-    VALUES (?1) UNION SELECT d.row FROM r CROSS JOIN chunks AS d ON d.base = r.row)
-  SELECT row FROM r)
-)sql";
 
 // The index's next page is likely the one before; in the order of a manifest
 // each digest is on another.
@@ -94,7 +86,7 @@ absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
       VALUES (?1, ?2, ?3, ?4, ?5))sql"));
   ASSIGN_OR_RETURN(Statement replace, db.Query(R"sql(
       UPDATE chunks SET pack = ?2, pack_offset = ?3, extent = ?4, encoded = 0, base = NULL,
-        tried = 0
+        tried = 0, unreadable = 0
       WHERE row = ?1)sql"));
   ASSIGN_OR_RETURN(Statement refer, db.Query(kRefer));
 
@@ -102,6 +94,7 @@ absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
   for (const StoredChunk& chunk : chunks) ordered.push_back(&chunk);
   std::ranges::stable_sort(ordered, {}, &StoredChunk::digest);
   BaseCache bases;
+  std::vector<int64_t> left;  // bases of what lies as it came again
   uint64_t added = 0, added_bytes = 0;
   for (const StoredChunk* chunk : ordered) {
     const auto& [digest, location] = *chunk;
@@ -123,9 +116,10 @@ absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
       ASSIGN_OR_RETURN(const ChunkLocation before, ReadLocation(db, find, 1, bases));
       const bool heals = find.Bool(7);
       if (heals) {
+        if (!find.IsNull(6)) left.push_back(find.Int(6));
         RETURN_IF_ERROR(
             replace.Rebind(chunk_row, location.pack, location.offset, location.extent).Run());
-        RETURN_IF_ERROR(db.Run(kHeal, chunk_row));
+        RETURN_IF_ERROR(MarkChunkWhole(txn, chunk_row));
         RETURN_IF_ERROR(
             db.Run("UPDATE projects SET stored_bytes = stored_bytes + ?2 WHERE id = ?1", project_id,
                    static_cast<int64_t>(location.extent) - static_cast<int64_t>(before.extent)));
@@ -142,36 +136,15 @@ absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
   RETURN_IF_ERROR(db.Run(
       "UPDATE projects SET chunks = chunks + ?2, stored_bytes = stored_bytes + ?3 WHERE id = ?1",
       project_id, added, added_bytes));
-  return db.Run("UPDATE shards SET stored_bytes = stored_bytes + ?2 WHERE row = ?1", shard_row,
-                added_bytes);
-}
-
-absl::Status MarkChunkDamaged(WriteTxn& txn, int64_t project_id, const ckpt::Digest& digest) {
-  return txn.connection().Run(R"sql(
-      UPDATE chunks SET damaged = 1 WHERE row IN (
-        WITH RECURSIVE r (row) AS (
-          SELECT row FROM chunks WHERE project_id = ?1 AND digest = ?2
-          UNION SELECT d.row FROM r CROSS JOIN chunks AS d ON d.base = r.row)
-        SELECT row FROM r))sql",
-                              project_id, digest);
-}
-
-absl::StatusOr<std::vector<uint64_t>> ListUsers(ReadTxn& txn, int64_t project_id,
-                                                const ckpt::Digest& digest) {
-  ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(R"sql(
-      WITH RECURSIVE r (row) AS (
-        SELECT row FROM chunks WHERE project_id = ?1 AND digest = ?2
-        UNION SELECT d.row FROM r CROSS JOIN chunks AS d ON d.base = r.row)
-      SELECT DISTINCT c.id
-      FROM r CROSS JOIN shard_chunks AS x ON x.chunk_row = r.row
-      JOIN shards AS s ON s.row = x.shard_row JOIN checkpoints AS c ON c.row = s.checkpoint_row
-      WHERE c.id IS NOT NULL AND c.removed_at IS NULL
-      ORDER BY c.id)sql",
-                                                          project_id, digest));
-  std::vector<uint64_t> ids;
-  while (rows.Next()) ids.push_back(rows.Uint(0));
-  RETURN_IF_ERROR(rows.status());
-  return ids;
+  RETURN_IF_ERROR(db.Run("UPDATE shards SET stored_bytes = stored_bytes + ?2 WHERE row = ?1",
+                         shard_row, added_bytes));
+  if (left.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(db.Run("DELETE FROM temp.released"));
+  for (const int64_t row : left) {
+    RETURN_IF_ERROR(
+        db.Run("INSERT INTO temp.released VALUES (?1) ON CONFLICT DO NOTHING", row));
+  }
+  return ReleaseUnused(txn, project_id);
 }
 
 absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> ShardChunks(ReadTxn& txn,

@@ -38,15 +38,6 @@ absl::StatusOr<std::vector<ckpt::Digest>> ReferToPresent(WriteTxn& txn, int64_t 
 absl::Status InsertChunks(WriteTxn& txn, int64_t project_id, int64_t shard_row,
                           const std::vector<StoredChunk>& chunks);
 
-// The chunk's bytes on disk are not those of its digest. Nobody new refers to
-// it, nor to the differences to it, until InsertChunks brings a whole copy for
-// all who do.
-absl::Status MarkChunkDamaged(WriteTxn& txn, int64_t project_id, const ckpt::Digest& digest);
-// Committed checkpoints, not removed, that refer to the chunk or to a difference
-// to it; ascending.
-absl::StatusOr<std::vector<uint64_t>> ListUsers(ReadTxn& txn, int64_t project_id,
-                                                const ckpt::Digest& digest);
-
 // The locations of all chunks of a shard, in the manifest's order of unique
 // digests.
 absl::StatusOr<std::unordered_map<ckpt::Digest, ChunkLocation>> ShardChunks(ReadTxn& txn,

@@ -299,6 +299,50 @@ ALTER TABLE projects ADD COLUMN budget INTEGER;  -- bytes; 0: none; NULL: the da
     R"sql(
 DROP INDEX tickets_by_end;
 )sql",
+    // 7: what is known of damage on disk, and how far the scrub is. From here on
+    // chunks.damaged tells what is damaged itself (1) from what is the difference
+    // to something damaged (2); what was flagged before is read anew by the scrub.
+    R"sql(
+-- Scrubs in a row that an I/O error kept from reading it.
+ALTER TABLE chunks ADD COLUMN unreadable INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX chunks_damaged ON chunks (project_id) WHERE damaged <> 0;
+ALTER TABLE shards ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0;  -- its manifest is
+CREATE INDEX shards_damaged ON shards (checkpoint_row) WHERE damaged <> 0;
+-- The damage is that of a chunk or a manifest, and ends with it.
+ALTER TABLE checkpoints ADD COLUMN on_disk INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX checkpoints_damaged ON checkpoints (run_id) WHERE damage <> '';
+UPDATE checkpoints SET on_disk = 1 WHERE damage <> '' AND EXISTS (
+  SELECT 1 FROM shards AS s JOIN shard_chunks AS x ON x.shard_row = s.row
+  JOIN chunks AS k ON k.row = x.chunk_row
+  WHERE s.checkpoint_row = checkpoints.row AND k.damaged <> 0);
+
+-- The pass under way or, once that is over, the last: one row.
+CREATE TABLE scrub (
+  id                INTEGER PRIMARY KEY CHECK (id = 1),
+  under_way         INTEGER NOT NULL DEFAULT 0,
+  asked             INTEGER NOT NULL DEFAULT 0,   -- by somebody, not by the time
+  started_at        INTEGER,
+  ended_at          INTEGER,                      -- of the last that ended
+  -- Read are the manifests, and after them the packs, up to here; of those that
+  -- there were when it began.
+  shard_row         INTEGER NOT NULL DEFAULT 0,
+  last_shard_row    INTEGER NOT NULL DEFAULT 0,
+  pack              INTEGER NOT NULL DEFAULT 0,
+  pack_offset       INTEGER NOT NULL DEFAULT 0,
+  last_pack         INTEGER NOT NULL DEFAULT 0,
+  -- What it has read, and found.
+  bytes             INTEGER NOT NULL DEFAULT 0,
+  chunks            INTEGER NOT NULL DEFAULT 0,
+  manifests         INTEGER NOT NULL DEFAULT 0,
+  packs             INTEGER NOT NULL DEFAULT 0,
+  damaged_chunks    INTEGER NOT NULL DEFAULT 0,
+  damaged_manifests INTEGER NOT NULL DEFAULT 0,
+  damaged_packs     INTEGER NOT NULL DEFAULT 0,
+  unreadable        INTEGER NOT NULL DEFAULT 0,
+  healed            INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO scrub (id) VALUES (1);
+)sql",
 };
 
 absl::StatusOr<int> VersionOf(Connection& connection) {

@@ -154,24 +154,52 @@ absl::StatusOr<std::optional<UploadRow>> FindUploadByRow(ReadTxn& txn, int64_t s
   return FirstUpload(std::move(rows));
 }
 
-absl::StatusOr<ckpt::Manifest> GetUploadManifest(ReadTxn& txn, int64_t shard_row) {
-  ASSIGN_OR_RETURN(
-      Statement rows,
-      txn.connection().Query("SELECT manifest FROM manifests WHERE shard_row = ?1", shard_row));
+namespace {
+
+// Calls `take(bytes)` with the manifest's, once they were found to be right.
+template <typename F>
+absl::Status ReadManifest(ReadTxn& txn, int64_t shard_row, F take) {
+  ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(R"sql(
+      SELECT m.manifest, s.manifest_digest
+      FROM manifests AS m JOIN shards AS s ON s.row = m.shard_row WHERE m.shard_row = ?1)sql",
+                                                          shard_row));
   if (!rows.Next()) {
     RETURN_IF_ERROR(rows.status());
     return MakeError(StatusCode::kNotFound, ckpt::reason::kUploadNotFound,
                      "The upload or its manifest is not there any more: open it again.");
   }
-  const std::string_view bytes = rows.View(0);
+  if (ckpt::HashBytes(rows.View(0)) != rows.DigestAt(1)) {
+    return MakeError(StatusCode::kDataLoss, ckpt::reason::kManifestDamaged,
+                     fmt::format("the manifest of shard {} is damaged: what the catalog holds is "
+                                 "not what its digest says",
+                                 shard_row));
+  }
+  return take(rows.View(0));
+}
+
+}  // namespace
+
+absl::StatusOr<ckpt::Manifest> GetUploadManifest(ReadTxn& txn, int64_t shard_row) {
   ckpt::v1::Manifest message;
-  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+  RETURN_IF_ERROR(ReadManifest(txn, shard_row, [&](std::string_view bytes) {
+    if (message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+      return absl::OkStatus();
+    }
     return MakeError(StatusCode::kDataLoss, ckpt::reason::kCatalogDamaged,
                      fmt::format("The stored manifest of shard {} cannot be read. Restore the "
                                  "catalog from a backup.",
                                  shard_row));
-  }
+  }));
   return ckpt::FromProto(message);
+}
+
+absl::StatusOr<uint64_t> CheckManifest(ReadTxn& txn, int64_t shard_row) {
+  uint64_t length = 0;
+  RETURN_IF_ERROR(ReadManifest(txn, shard_row, [&](std::string_view bytes) {
+    length = bytes.size();
+    return absl::OkStatus();
+  }));
+  return length;
 }
 
 absl::StatusOr<UploadRow> InsertUpload(WriteTxn& txn, const NewUpload& upload,

@@ -51,7 +51,10 @@ ckpt::Digest ManifestDigest(const ckpt::Manifest& manifest);
 absl::StatusOr<std::optional<UploadRow>> FindUpload(ReadTxn& txn, int64_t run_id, uint64_t attempt,
                                                     uint64_t step, uint32_t rank);
 absl::StatusOr<std::optional<UploadRow>> FindUploadByRow(ReadTxn& txn, int64_t shard_row);
+// DATA_LOSS/MANIFEST_DAMAGED when what is stored is not what its digest says.
 absl::StatusOr<ckpt::Manifest> GetUploadManifest(ReadTxn& txn, int64_t shard_row);
+// The same without taking it to pieces: its length.
+absl::StatusOr<uint64_t> CheckManifest(ReadTxn& txn, int64_t shard_row);
 // Shard row with manifest, and the open checkpoint row if it is the first
 // shard. Metrics, pending metrics and labels of all shards are joined.
 absl::StatusOr<UploadRow> InsertUpload(WriteTxn& txn, const NewUpload& upload,

@@ -17,6 +17,11 @@ bool Leases::IsLeased(uint64_t checkpoint_id) const {
   return counts_.contains(checkpoint_id);
 }
 
+bool Leases::IsAnyLeased() const {
+  absl::MutexLock lock(&mutex_);
+  return !counts_.empty();
+}
+
 void Leases::Release(uint64_t checkpoint_id) {
   {
     absl::MutexLock lock(&mutex_);

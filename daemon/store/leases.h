@@ -44,6 +44,8 @@ class Leases {
 
   Lease Acquire(uint64_t checkpoint_id);
   bool IsLeased(uint64_t checkpoint_id) const;
+  // Whether anybody reads anything.
+  bool IsAnyLeased() const;
 
  private:
   friend class Lease;

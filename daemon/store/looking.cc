@@ -3,6 +3,7 @@
 
 #include "daemon/catalog/checkpoints.h"
 #include "daemon/catalog/chunks.h"
+#include "daemon/catalog/damage.h"
 #include "daemon/catalog/events.h"
 #include "daemon/store/errors.h"
 #include "daemon/store/selection.h"
@@ -149,6 +150,10 @@ absl::StatusOr<ckpt::Stats> Store::GetStats(const std::optional<ckpt::RunName>& 
   stats.disk_free_bytes = usage.free_bytes;
   stats.version = options_.version;
   stats.uptime = clock_->Now() - opened_at_;
+  ASSIGN_OR_RETURN(stats.damaged_checkpoints, catalog::CountDamaged(*txn, project_id, run_id));
+  if (!name) {
+    ASSIGN_OR_RETURN(stats.scrub, scrubbing_->Describe());
+  }
   return stats;
 }
 

@@ -137,7 +137,8 @@ absl::Status Packing::PackRun(int64_t run_id) {
         {
           ASSIGN_OR_RETURN(auto txn, parts_.catalog->BeginRead());
           absl::StatusOr<Shard> looked = LookAt(*txn, c, newer, rank);
-          if (absl::IsNotFound(looked.status())) break;  // removed since
+          // Removed since, or its manifest is damaged.
+          if (absl::IsNotFound(looked.status()) || absl::IsDataLoss(looked.status())) break;
           if (!looked.ok()) return looked.status();
           shard = *std::move(looked);
         }
@@ -166,11 +167,13 @@ absl::StatusOr<Packing::Shard> Packing::LookAt(catalog::ReadTxn& txn,
   const Contents contents(*manifest);
   std::unordered_map<std::string, ckpt::Digest> places;
   if (newer != nullptr && newer->world_size == checkpoint.world_size) {
-    ASSIGN_OR_RETURN(auto neighbour, catalog::FindManifest(txn, newer->id, rank));
-    if (neighbour) {
-      const Contents of_neighbour(*neighbour);
-      for (size_t i = 0; i < neighbour->chunks.size(); ++i) {
-        places.emplace(of_neighbour.Place(i), neighbour->chunks[i].digest);
+    const auto found = catalog::FindManifest(txn, newer->id, rank);
+    if (!found.ok() && !absl::IsDataLoss(found.status())) return found.status();
+    if (found.ok() && *found) {
+      const ckpt::Manifest& neighbour = **found;
+      const Contents of_neighbour(neighbour);
+      for (size_t i = 0; i < neighbour.chunks.size(); ++i) {
+        places.emplace(of_neighbour.Place(i), neighbour.chunks[i].digest);
       }
       places.erase("");
     }

@@ -1,13 +1,13 @@
-// Resolving selectors, reading chunks, verifying.
+// Resolving selectors, reading chunks.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "daemon/catalog/checkpoints.h"
 #include "daemon/catalog/chunks.h"
+#include "daemon/store/damage.h"
 #include "daemon/store/errors.h"
 #include "daemon/store/selection.h"
 #include "daemon/store/store.h"
-#include "proto/chunking.h"
 
 namespace ckptd {
 namespace {
@@ -63,7 +63,18 @@ absl::StatusOr<std::unique_ptr<Store::Reader>> Store::OpenReader(uint64_t checkp
   reader->lease_ = leases_.Acquire(checkpoint_id);
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
   ASSIGN_OR_RETURN(ckpt::Checkpoint checkpoint, RequireCheckpoint(*txn, {}, checkpoint_id));
-  ASSIGN_OR_RETURN(auto manifest, catalog::FindManifest(*txn, checkpoint_id, rank));
+  auto found = catalog::FindManifest(*txn, checkpoint_id, rank);
+  if (ckpt::HasReason(found.status(), ckpt::reason::kManifestDamaged)) {
+    txn.reset();
+    if (absl::Status marked = MarkManifestDamaged(checkpoint_id, rank); !marked.ok()) {
+      spdlog::error("checkpoint {} could not be marked damaged: {}", checkpoint_id,
+                    std::string(marked.message()));
+    }
+    return ckpt::Annotate(found.status(), fmt::format("checkpoint {}@{} rank {} cannot be read",
+                                                      checkpoint.run.ToString(), checkpoint.step,
+                                                      rank));
+  }
+  ASSIGN_OR_RETURN(auto manifest, std::move(found));
   if (!manifest) {
     return ckpt::MakeError(
         absl::StatusCode::kNotFound, ckpt::reason::kRankNotFound,
@@ -76,6 +87,23 @@ absl::StatusOr<std::unique_ptr<Store::Reader>> Store::OpenReader(uint64_t checkp
 }
 
 absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out, bool compare) {
+  return ReadWith(index, [&](const StoredChunk& chunk) {
+    return store_->chunks_->Read(chunk.digest, chunk.location, out, compare);
+  });
+}
+
+absl::Status Store::Reader::Check(uint32_t index, std::span<std::byte> buffer) {
+  return ReadWith(index, [&](const StoredChunk& chunk) {
+    const auto& [digest, location] = chunk;
+    RETURN_IF_ERROR(store_->chunks_->Check(digest, location));
+    // Whether an encoded one decodes to what it should, its bases say as well.
+    return location.encoded == 0 ? absl::OkStatus()
+                                 : store_->chunks_->Read(digest, location, buffer, true);
+  });
+}
+
+template <typename F>
+absl::Status Store::Reader::ReadWith(uint32_t index, F read) {
   const ckpt::Digest& digest = manifest_.chunks[index].digest;
   auto known = locations_.find(digest);
   StoredChunk chunk{digest, known == locations_.end() ? ChunkLocation{} : known->second};
@@ -83,17 +111,17 @@ absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out, bool 
       known == locations_.end()
           ? ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kChunkDamaged,
                             fmt::format("chunk {} is not in the store", digest.Hex()))
-          : store_->chunks_->Read(digest, chunk.location, out, compare);
+          : read(chunk);
   for (int moves = 0; absl::IsDataLoss(status) && moves < kMaxMoves; ++moves) {
     ASSIGN_OR_RETURN(const bool moved, store_->FindMoved(checkpoint_id_, chunk));
     if (!moved) break;
-    status = store_->chunks_->Read(digest, chunk.location, out, compare);
+    status = read(chunk);
   }
   if (absl::IsDataLoss(status)) {
     std::string text =
         fmt::format("rank {}, chunk {}: {}", rank_, index, std::string(status.message()));
     chunk = store_->FindCulprit(chunk);
-    absl::Status marked = store_->MarkDamaged(checkpoint_id_, chunk.digest, chunk.location, text);
+    absl::Status marked = store_->MarkDamaged(checkpoint_id_, chunk, text);
     if (!marked.ok()) {
       spdlog::error("checkpoint {} could not be marked damaged: {}", checkpoint_id_,
                     std::string(marked.message()));
@@ -140,108 +168,24 @@ void Store::Reader::Prefetch(std::span<const uint32_t> indices) {
   store_->chunks_->Prefetch(locations);
 }
 
-absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const ckpt::Digest& digest,
-                                const ChunkLocation& location, const std::string& text) {
+absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const StoredChunk& chunk,
+                                const std::string& text) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(auto read, catalog::FindCheckpoint(*txn, checkpoint_id));
-  if (!read || read->removed_at) return absl::OkStatus();
+  if (!read) return absl::OkStatus();
   ASSIGN_OR_RETURN(auto run, catalog::FindRun(*txn, read->run));
-  ASSIGN_OR_RETURN(auto found, catalog::FindChunks(*txn, run->project_id, {digest}));
-  // Healed since the reader looked where it lies: what was read is nobody's.
-  if (found.contains(digest) && found.at(digest) != location) return absl::OkStatus();
-  RETURN_IF_ERROR(catalog::MarkChunkDamaged(*txn, run->project_id, digest));
-  ASSIGN_OR_RETURN(std::vector<uint64_t> users, catalog::ListUsers(*txn, run->project_id, digest));
-  if (users.empty()) users.push_back(checkpoint_id);
-  uint64_t flagged = 0;
-  for (uint64_t id : users) {
-    ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, id));
-    if (!checkpoint || !checkpoint->damage.empty()) continue;
-    const std::string damage = id == checkpoint_id
-                                   ? text
-                                   : fmt::format(
-                                         "it shares chunk {} with checkpoint {}@{}, where it was "
-                                         "found damaged",
-                                         digest.Hex(), read->run.ToString(), read->step);
-    ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, id));
-    RETURN_IF_ERROR(catalog::SetDamage(*txn, id, damage));
-    RETURN_IF_ERROR(
-        AddEvent(*txn, run_id, ckpt::Event::Kind::kDamaged, id, checkpoint->step, damage));
-    spdlog::error("checkpoint {}@{} (id {}) is damaged: {}", checkpoint->run.ToString(),
-                  checkpoint->step, id, damage);
-    ++flagged;
-  }
+  ASSIGN_OR_RETURN(const bool flagged,
+                   FlagChunk(*txn, {run->project_id, chunk, text, checkpoint_id}, clock_->Now()));
+  if (!flagged) return absl::OkStatus();
   RETURN_IF_ERROR(txn->Commit());
   metrics_->damaged_chunks.Add();
-  metrics_->damaged_checkpoints.Add(flagged);
   return absl::OkStatus();
 }
 
-absl::Status Store::Heal(uint64_t checkpoint_id) {
+absl::Status Store::MarkManifestDamaged(uint64_t checkpoint_id, uint32_t rank) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
-  ASSIGN_OR_RETURN(auto checkpoint, catalog::FindCheckpoint(*txn, checkpoint_id));
-  if (!checkpoint || checkpoint->removed_at || checkpoint->damage.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(int64_t run_id, catalog::RunIdOf(*txn, checkpoint_id));
-  RETURN_IF_ERROR(catalog::SetDamage(*txn, checkpoint_id, ""));
-  std::string text = fmt::format("verified, every byte is as it was pushed; it was flagged: {}",
-                                 checkpoint->damage);
-  spdlog::info("checkpoint {}@{} (id {}) is whole: {}", checkpoint->run.ToString(),
-               checkpoint->step, checkpoint_id, text);
-  RETURN_IF_ERROR(AddEvent(*txn, run_id, ckpt::Event::Kind::kHealed, checkpoint_id,
-                           checkpoint->step, std::move(text)));
+  RETURN_IF_ERROR(FlagManifest(*txn, checkpoint_id, rank, clock_->Now()));
   return txn->Commit();
-}
-
-absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
-                           const std::function<bool(const VerifyProgress&)>& report) {
-  std::vector<ckpt::Checkpoint> checkpoints;
-  {
-    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
-    ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
-    if (checkpoint_id != 0) {
-      ASSIGN_OR_RETURN(ckpt::Checkpoint one, RequireCheckpoint(*txn, name, checkpoint_id));
-      checkpoints.push_back(std::move(one));
-    } else {
-      ASSIGN_OR_RETURN(checkpoints, catalog::ListCheckpoints(*txn, run.id, {}));
-    }
-  }
-  VerifyProgress progress;
-  for (const ckpt::Checkpoint& c : checkpoints) progress.bytes_total += c.bytes;
-  std::vector<std::byte> buffer;
-  for (const ckpt::Checkpoint& c : checkpoints) {
-    bool whole = true;
-    for (uint32_t rank = 0; rank < c.world_size; ++rank) {
-      absl::StatusOr<std::unique_ptr<Reader>> reader = OpenReader(c.id, rank);
-      if (absl::IsNotFound(reader.status())) {  // removed since it was listed
-        whole = false;
-        break;
-      }
-      RETURN_IF_ERROR(reader.status());
-      const ckpt::Manifest& manifest = (*reader)->manifest();
-      std::vector<uint64_t> offsets = ckpt::ChunkOffsets(manifest);
-      for (uint32_t i = 0; i < manifest.chunks.size(); ++i) {
-        buffer.resize(manifest.chunks[i].length);
-        absl::Status status = (*reader)->Read(i, buffer);
-        if (absl::IsDataLoss(status)) {
-          whole = false;
-          for (const ckpt::Entry& entry : manifest.entries) {
-            if (entry.offset < offsets[i + 1] && entry.offset + entry.length > offsets[i]) {
-              progress.damages.push_back(
-                  {c.id, c.step, rank, entry.name, std::string(status.message())});
-            }
-          }
-        } else if (!status.ok()) {
-          return status;
-        }
-        progress.bytes_done += manifest.chunks[i].length;
-        ++progress.chunks_done;
-        if (!report(progress)) return absl::CancelledError("the verification was cancelled");
-        progress.damages.clear();
-      }
-    }
-    if (whole && !c.damage.empty()) RETURN_IF_ERROR(Heal(c.id));
-  }
-  report(progress);
-  return absl::OkStatus();
 }
 
 }  // namespace ckptd

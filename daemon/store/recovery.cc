@@ -8,6 +8,7 @@
 
 #include "daemon/catalog/chunks.h"
 #include "daemon/catalog/uploads.h"
+#include "daemon/store/damage.h"
 #include "daemon/store/errors.h"
 
 namespace ckptd {
@@ -45,10 +46,13 @@ absl::Status RecoverOpenPack(catalog::Catalog& catalog, ChunkStore& chunks,
     if (open.shard_row != 0) {
       ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, open.shard_row));
       if (row && !row->durable) {
-        ASSIGN_OR_RETURN(ckpt::Manifest manifest,
-                         catalog::GetUploadManifest(*txn, open.shard_row));
+        const auto manifest = catalog::GetUploadManifest(*txn, open.shard_row);
+        // One that is damaged keeps nothing for its upload: its client sends all anew.
+        if (!manifest.ok() && !absl::IsDataLoss(manifest.status())) return manifest.status();
         std::unordered_set<ckpt::Digest> digests;
-        for (const ckpt::Chunk& chunk : manifest.chunks) digests.insert(chunk.digest);
+        if (manifest.ok()) {
+          for (const ckpt::Chunk& chunk : manifest->chunks) digests.insert(chunk.digest);
+        }
         for (const StoredChunk& chunk : pack->chunks) {
           if (digests.contains(chunk.digest)) wanted.push_back(chunk);
         }
@@ -66,7 +70,7 @@ absl::Status RecoverOpenPack(catalog::Catalog& catalog, ChunkStore& chunks,
 
 }  // namespace
 
-absl::Status Recover(catalog::Catalog& catalog, ChunkStore& chunks) {
+absl::Status Recover(catalog::Catalog& catalog, ChunkStore& chunks, absl::Time now) {
   RETURN_IF_ERROR(RemoveUnknownPacks(catalog, chunks));
   std::vector<catalog::OpenPack> open;
   {
@@ -74,7 +78,10 @@ absl::Status Recover(catalog::Catalog& catalog, ChunkStore& chunks) {
     ASSIGN_OR_RETURN(open, catalog::ListOpenPacks(*txn));
   }
   for (const catalog::OpenPack& pack : open) RETURN_IF_ERROR(RecoverOpenPack(catalog, chunks, pack));
-  return absl::OkStatus();
+  if (open.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(auto txn, catalog.BeginWrite());
+  RETURN_IF_ERROR(HealIntact(*txn, "what was damaged was pushed again", now).status());
+  return txn->Commit();
 }
 
 }  // namespace ckptd

@@ -42,7 +42,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   ASSIGN_OR_RETURN(store->lock_, ClaimDataDir(fs, layout));
   ASSIGN_OR_RETURN(store->catalog_, catalog::Catalog::Open(layout.Catalog()));
   ASSIGN_OR_RETURN(store->chunks_, OpenPackStore(fs, layout.dir()));
-  RETURN_IF_ERROR(Recover(*store->catalog_, *store->chunks_));
+  RETURN_IF_ERROR(Recover(*store->catalog_, *store->chunks_, clock->Now()));
 
   Store* self = store.get();
   Janitor::Work work;
@@ -53,27 +53,8 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   store->janitor_ = std::make_unique<Janitor>(
       std::move(work), [clock] { return clock->Now(); }, self->options_.prune_interval,
       self->options_.stuck_after);
-  Packing::Parts parts;
-  parts.metrics = self->metrics_;
-  parts.catalog = self->catalog_.get();
-  parts.chunks = self->chunks_.get();
-  parts.level = self->options_.compress_level;
-  parts.keep_free_bytes = self->options_.keep_free_bytes;
-  parts.now = [clock] { return clock->Now(); };
-  parts.judge = [self](catalog::ReadTxn& txn, const catalog::RunRow& run) {
-    return JudgeRun(txn, run, self->PolicyOf(run), self->leases_, self->clock_->Now());
-  };
-  parts.abandon = [self](PackId pack) { self->Abandon(pack); };
-  parts.wake_janitor = [self] { self->janitor_->Wake(); };
-  parts.run_low = [self](const std::function<void()>& compute) {
-    self->packer_->RunLow(compute);
-  };
-  parts.go_on = [self](uint64_t bytes) { return self->packer_->GoOn(bytes); };
-  store->packing_ = std::make_unique<Packing>(std::move(parts));
-  store->packer_ = std::make_unique<Packer>(
-      [self](int64_t run_id) { return self->packing_->PackRun(run_id); },
-      [self] { return self->IsPushUnderWay(); }, self->options_.compress_rate,
-      self->options_.prune_interval);
+  store->MakePacker();
+  store->MakeScrubber();
   if (self->options_.compress) store->packer_->Start();
 
   // What time changed while the daemon was away.
@@ -84,12 +65,53 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
     store->packer_->Look(run_id);
   }
   store->janitor_->Start();
+  store->scrubber_->Start();
   return store;
 }
 
+void Store::MakePacker() {
+  Packing::Parts parts;
+  parts.metrics = metrics_;
+  parts.catalog = catalog_.get();
+  parts.chunks = chunks_.get();
+  parts.level = options_.compress_level;
+  parts.keep_free_bytes = options_.keep_free_bytes;
+  parts.now = [this] { return clock_->Now(); };
+  parts.judge = [this](catalog::ReadTxn& txn, const catalog::RunRow& run) {
+    return JudgeRun(txn, run, PolicyOf(run), leases_, clock_->Now());
+  };
+  parts.abandon = [this](PackId pack) { Abandon(pack); };
+  parts.wake_janitor = [this] { janitor_->Wake(); };
+  parts.run_low = [this](const std::function<void()>& compute) { packer_->RunLow(compute); };
+  parts.go_on = [this](uint64_t bytes) { return packer_->GoOn(bytes); };
+  packing_ = std::make_unique<Packing>(std::move(parts));
+  packer_ = std::make_unique<Packer>([this](int64_t run_id) { return packing_->PackRun(run_id); },
+                                     [this] { return IsPushUnderWay(); }, options_.compress_rate,
+                                     options_.prune_interval);
+}
+
+void Store::MakeScrubber() {
+  Scrubbing::Parts parts;
+  parts.catalog = catalog_.get();
+  parts.chunks = chunks_.get();
+  parts.automatic = options_.scrub;
+  parts.interval = options_.scrub_interval;
+  parts.now = [this] { return clock_->Now(); };
+  parts.judge = [this](int64_t run_id) { janitor_->JudgeAt(run_id, clock_->Now()); };
+  parts.run_low = [this](const std::function<void()>& check) { scrubber_->RunLow(check); };
+  parts.go_on = [this](uint64_t bytes) { return scrubber_->GoOn(bytes); };
+  scrubbing_ = std::make_unique<Scrubbing>(std::move(parts));
+  scrubber_ = std::make_unique<Scrubber>(
+      Scrubber::Work{.is_due = [this] { return scrubbing_->IsDue(); },
+                     .run = [this] { return scrubbing_->Run(); },
+                     .is_busy = [this] { return IsPushUnderWay() || leases_.IsAnyLeased(); }},
+      options_.scrub_rate, options_.prune_interval);
+}
+
 // The janitor's thread ends first and still uses janitor_, so it is not reset.
-// The packer's uses that, and the janitor's the packer.
+// The packer's and the scrubber's use that, and the janitor's the packer.
 Store::~Store() {
+  if (scrubber_ != nullptr) scrubber_->Stop();
   if (packer_ != nullptr) packer_->Stop();
 }
 

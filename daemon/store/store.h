@@ -6,10 +6,10 @@
 // those documented with each call in service.proto.
 //
 // Implemented by subject: store.cc (open, close), push.cc (attempt, upload),
-// commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch,
-// verify), keeping.cc (policy, prune, delete, pins, aliases), budget.cc,
-// looking.cc (lists and figures), once.cc (the memory of answers), operation.cc
-// (health, load, drain).
+// commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch),
+// verify.cc (verify, scrub), keeping.cc (policy, prune, delete, pins, aliases),
+// budget.cc, looking.cc (lists and figures), once.cc (the memory of answers),
+// operation.cc (health, load, drain).
 #pragma once
 
 #include <atomic>
@@ -39,32 +39,16 @@
 #include "daemon/store/judgement.h"
 #include "daemon/store/leases.h"
 #include "daemon/store/once.h"
+#include "daemon/store/options.h"
 #include "daemon/store/packer.h"
 #include "daemon/store/packing.h"
+#include "daemon/store/scrubber.h"
+#include "daemon/store/scrubbing.h"
 #include "daemon/store/upload.h"
 #include "proto/model.h"
 #include "proto/status.h"
 
 namespace ckptd {
-
-struct StoreOptions {
-  std::string data_dir;
-  std::string version;  // shown by GetStats
-  ckpt::Policy default_policy = ckpt::Policy::Default();
-  uint64_t default_budget = 0;  // bytes, of each project; 0: none
-  uint64_t keep_free_bytes = 64ull << 20;  // uploads leave this much of the disk free
-  absl::Duration ticket_ttl = absl::Minutes(10);
-  absl::Duration prune_interval = absl::Seconds(30);  // of the timer
-  // History is laid on disk in fewer bytes (packing.h), at most so many of its
-  // bytes a second (0: any), with this level of zstd.
-  bool compress = false;
-  int compress_level = 1;
-  uint64_t compress_rate = 0;
-  // A background thread of which nothing was heard for so long is stuck.
-  absl::Duration stuck_after = absl::Minutes(5);
-  // Counted there; must outlive the store. nullptr: in the store's own.
-  Metrics* metrics = nullptr;
-};
 
 class Store {
  public:
@@ -168,9 +152,14 @@ class Store {
     absl::Status Read(uint32_t index, std::span<std::byte> out, bool compare = true);
     // Says that these chunks will be read soon.
     void Prefetch(std::span<const uint32_t> indices);
+    // As Read, of what the disk holds, past all caches; `buffer` has room for it.
+    absl::Status Check(uint32_t index, std::span<std::byte> buffer);
 
    private:
     friend class Store;
+    // `read(chunk)`, again where the chunk has moved meanwhile; marks damage.
+    template <typename F>
+    absl::Status ReadWith(uint32_t index, F read);
     Store* store_ = nullptr;
     uint64_t checkpoint_id_ = 0;
     uint32_t rank_ = 0;
@@ -178,14 +167,18 @@ class Store {
     std::unordered_map<ckpt::Digest, ChunkLocation> locations_;
     Lease lease_;
   };
+  // DATA_LOSS/MANIFEST_DAMAGED marks the checkpoint damaged.
   absl::StatusOr<std::unique_ptr<Reader>> OpenReader(uint64_t checkpoint_id, uint32_t rank);
+
+  // ---- Verifying (verify.cc) ------------------------------------------------------
 
   struct VerifyProgress {
     uint64_t bytes_done = 0, bytes_total = 0, chunks_done = 0;
     struct Damage {
+      ckpt::RunName run;
       uint64_t checkpoint_id = 0, step = 0;
       uint32_t rank = 0;
-      std::string entry, text;
+      std::string entry, text;  // no entry: the manifest
     };
     std::vector<Damage> damages;  // since the report before
   };
@@ -193,6 +186,13 @@ class Store {
   // flagged and proves whole is flagged no longer.
   absl::Status Verify(const ckpt::RunName& run, uint64_t checkpoint_id,
                       const std::function<bool(const VerifyProgress&)>& report);
+  // All runs of the project; of all projects where it is empty.
+  absl::Status VerifyAll(const std::string& project,
+                         const std::function<bool(const VerifyProgress&)>& report);
+
+  absl::StatusOr<ckpt::Scrub> GetScrub();
+  // Begins a pass now, or has the one under way go on.
+  absl::StatusOr<ckpt::Scrub> StartScrub();
 
   // ---- Keeping (keeping.cc) --------------------------------------------------------
 
@@ -388,11 +388,17 @@ class Store {
   absl::StatusOr<bool> FindMoved(uint64_t checkpoint_id, StoredChunk& chunk);
   // Of a chunk that cannot be read and its bases, the one at fault.
   StoredChunk FindCulprit(const StoredChunk& chunk);
-  // The chunk was read from `location` and is not what its digest says: flags
+  // The chunk was read for the checkpoint and is not what its digest says: flags
   // all who refer to it.
-  absl::Status MarkDamaged(uint64_t checkpoint_id, const ckpt::Digest& digest,
-                           const ChunkLocation& location, const std::string& text);
-  // Its bytes were all read and are right.
+  absl::Status MarkDamaged(uint64_t checkpoint_id, const StoredChunk& chunk,
+                           const std::string& text);
+  absl::Status MarkManifestDamaged(uint64_t checkpoint_id, uint32_t rank);
+  // Reads what is not removed of `checkpoints`, adding to `progress`.
+  absl::Status VerifyThese(const std::vector<ckpt::Checkpoint>& checkpoints,
+                           VerifyProgress& progress,
+                           const std::function<bool(const VerifyProgress&)>& report);
+  // Its bytes were all read and are right. DATA_LOSS where a base's are not, on
+  // the disk itself.
   absl::Status Heal(uint64_t checkpoint_id);
 
   // The janitor's work.
@@ -413,6 +419,8 @@ class Store {
   bool IsPushUnderWay();
   // UNAVAILABLE/DRAINING once Drain was called.
   absl::Status CheckNotDraining() const;
+  void MakePacker();
+  void MakeScrubber();
 
   const StoreOptions options_;
   os::FileSystem* const fs_;
@@ -437,6 +445,8 @@ class Store {
 
   std::unique_ptr<Packing> packing_;
   std::unique_ptr<Packer> packer_;
+  std::unique_ptr<Scrubbing> scrubbing_;
+  std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<Janitor> janitor_;  // last: it uses all of the above
 };
 

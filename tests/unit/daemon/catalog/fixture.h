@@ -14,6 +14,7 @@
 #include "daemon/catalog/catalog.h"
 #include "daemon/catalog/checkpoints.h"
 #include "daemon/catalog/chunks.h"
+#include "daemon/catalog/damage.h"
 #include "daemon/catalog/events.h"
 #include "daemon/catalog/resumes.h"
 #include "daemon/catalog/runs.h"

@@ -5,6 +5,7 @@
 #include "daemon/catalog/answers.h"
 #include "daemon/catalog/encoding.h"
 #include "daemon/catalog/projects.h"
+#include "daemon/catalog/scrub.h"
 #include "tests/unit/daemon/catalog/fixture.h"
 
 namespace ckptd::catalog {
@@ -72,6 +73,12 @@ class PlansTest : public CatalogTest {
     Get(CheckpointChunks(txn, first, 0));
     Get(FreedBy(txn, {first}));
     Get(ListUsers(txn, run.project_id, DigestOf(1)));
+    Get(NewScrub(txn, now_));
+    Do(SetScrub(txn, {}));
+    Get(IsStillThere(txn, Get(ListToScrub(txn, 0, 0, 99, 9))[0]));
+    Get(HoldsChunks(txn, 1));
+    Get(NextManifest(txn, 0, 99));
+    Get(FindDamagedManifest(txn, first));
     Get(ListUnpacked(txn, run.id));
     Do(MarkPacked(txn, first));
     Get(ListToEncode(txn, first, 0));
@@ -83,6 +90,19 @@ class PlansTest : public CatalogTest {
                               {first, second})));
     Get(CheckpointChunks(txn, first, 0));
     Do(MarkChunkDamaged(txn, run.project_id, DigestOf(1)));
+    Get(HasDamage(txn, run.project_id));
+    Get(CountDamagedChunks(txn));
+    Get(CountDamaged(txn, run.project_id, run.id));
+    Do(SetDamageOnDisk(txn, first, "x"));
+    Do(MarkManifest(txn, first, 0, true));
+    Get(ListHealed(txn));
+    EXPECT_EQ(Get(ListDamagedChunks(txn, first)).size(), 1u);
+    Do(MarkChainWhole(txn, run.project_id, DigestOf(1)));
+    Do(SetUnreadable(txn, 1, 1));
+    Get(DropDamagedReferences(txn, run.project_id, 1));
+    EXPECT_TRUE(Get(HealManifests(txn, ManifestOf({1, 2}))));
+    Do(MarkManifestsWhole(txn, first));
+    Do(SetDamage(txn, first, ""));
     Do(MarkRemoved(txn, first, {}, now_, std::nullopt));
     Do(MarkRestored(txn, first));
     Do(MarkRemoved(txn, first, {}, now_, std::nullopt));
@@ -135,6 +155,8 @@ TEST_F(PlansTest, NoStatementScansATable) {
   const std::regex allowed(
       "SCAN (temp\\.released|r|u|\\d+ CONSTANT ROWS?|CONSTANT ROW)"
       "|SCAN \\w+ USING (COVERING )?INDEX (packs_open|packs_empty)"
+      "|SCAN \\w+ USING (COVERING )?INDEX (chunks|shards|checkpoints)_damaged"
+      "|SCAN scrub"  // one row
       "|SCAN packs"  // ListPacks, on start
       "|SCAN runs"   // ListRunIds, on start
       "|SCAN reclaims"  // what waits to be given back, added up
@@ -224,6 +246,18 @@ TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
            {"what could be encoded", {"k.tried = 0"}, "PRIMARY KEY (shard_row=?)"},
            {"unpacked", {"c.packed = 0"}, "checkpoints_unpacked (run_id=? AND id>?)"},
            {"differences", {"SELECT row FROM chunks WHERE base = ?1"}, "chunks_by_base (base=?)"},
+           {"what to scrub", {"(c.pack, c.pack_offset) > (?1, ?2)"}, "chunks_by_pack ("},
+           {"a manifest to scrub", {"m.shard_row > ?1"}, "m USING INTEGER PRIMARY KEY (rowid>?"},
+           {"damaged chunks of a checkpoint",
+            {"c.id = ?1 AND k.damaged <> 0"},
+            "k USING INDEX chunks_damaged (project_id=?)"},
+           {"any damage", {"SELECT EXISTS", "project_id = ?1 AND damaged <> 0"}, "chunks_damaged"},
+           {"flagged checkpoints", {"c.on_disk = 1"}, "checkpoints_damaged"},
+           {"flagged checkpoints, counted", {"?2 IS NULL OR r.id = ?2"}, "checkpoints_damaged"},
+           {"lost manifests", {"UPDATE manifests SET manifest"}, "shards_damaged"},
+           {"differences of a damaged one",
+            {"UPDATE chunks SET damaged = 2"},
+            "chunks_by_base (base=?)"},
            {"open packs", {"FROM packs WHERE sealed = 0"}, "packs_open"},
            {"empty packs", {"p.empty = 1 AND p.sealed = 1"}, "packs_empty"},
            {"runs of a project",

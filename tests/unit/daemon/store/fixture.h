@@ -226,6 +226,20 @@ class StoreTest : public ::testing::Test {
     }
     return done();
   }
+  // Has the scrub make a pass from end to end; what it found.
+  ckpt::Scrub Scrub() {
+    Get(store_->StartScrub());
+    EXPECT_TRUE(ScrubHasEnded());
+    return Get(store_->GetScrub());
+  }
+  bool ScrubHasEnded() {
+    // It gives way to pushes, also to a test's that never end.
+    for (int i = 0; i < 10; ++i) {
+      if (Eventually([&] { return !Get(store_->GetScrub()).under_way; })) return true;
+    }
+    return false;
+  }
+
   // Once nothing is left to give back.
   bool IsReclaimed() {
     auto catalog = Get(catalog::Catalog::Open(Layout(options_.data_dir).Catalog()));
