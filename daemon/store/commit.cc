@@ -6,7 +6,9 @@
 
 #include "daemon/catalog/checkpoints.h"
 #include "daemon/catalog/chunks.h"
+#include "daemon/catalog/damage.h"
 #include "daemon/catalog/uploads.h"
+#include "daemon/store/damage.h"
 #include "daemon/store/errors.h"
 #include "daemon/store/selection.h"
 #include "daemon/store/store.h"
@@ -41,9 +43,13 @@ absl::StatusOr<Store::ShardResult> Store::CommitShard(const std::string& upload_
     if ((*upload)->dead()) AbandonPack(*upload);
     return finished;
   }
-  ASSIGN_OR_RETURN(ShardResult result, RecordShard(**upload));  // it exists from here
+  absl::StatusOr<ShardResult> result = RecordShard(**upload);  // it exists from here
+  // What is missing of one that was all received, whoever opens it again is told.
+  if (result.ok() || ckpt::HasReason(result.status(), ckpt::reason::kChunksMissing)) {
+    ForgetUpload((*upload)->row().shard_row);
+  }
+  RETURN_IF_ERROR(result.status());
   metrics_->commit_seconds.Observe(watch.Elapsed());
-  ForgetUpload((*upload)->row().shard_row);
   janitor_->Wake();  // retention was decided with the commit; now the space
   packer_->Look((*upload)->row().run_id);
   return result;
@@ -64,8 +70,25 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
     return AttemptFenced(run->name, row->attempt, run->newest_attempt);
   }
   ASSIGN_OR_RETURN(auto attempt, catalog::FindAttempt(*txn, run->id, row->attempt));
+  ASSIGN_OR_RETURN(const bool had_damage, catalog::HasDamage(*txn, row->project_id));
   RETURN_IF_ERROR(catalog::InsertChunks(*txn, row->project_id, row->shard_row, upload.stored()));
   if (pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
+  std::vector<int64_t> healed;
+  if (had_damage) {
+    ASSIGN_OR_RETURN(healed, HealIntact(*txn, "what was damaged was pushed again", now));
+    // Found damaged since this upload was told that they are there.
+    ASSIGN_OR_RETURN(const int64_t missing, catalog::DropDamagedReferences(*txn, row->project_id,
+                                                                           row->shard_row));
+    if (missing > 0) {
+      RETURN_IF_ERROR(txn->Commit());
+      for (const int64_t run_id : healed) janitor_->JudgeAt(run_id, now);
+      return ckpt::MakeError(
+          absl::StatusCode::kFailedPrecondition, ckpt::reason::kChunksMissing,
+          fmt::format("{} chunks of upload {} were found damaged meanwhile; open it again to learn "
+                      "which",
+                      missing, Upload::IdOf(row->shard_row)));
+    }
+  }
   ASSIGN_OR_RETURN(uint32_t durable, catalog::CountDurable(*txn, row->checkpoint_row));
   uint32_t timeline = 0;
   if (durable + 1 == row->world_size) {
@@ -85,6 +108,11 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
                                          "on disk",
                                          row->attempt, timeline, result.checkpoint->bytes,
                                          result.checkpoint->stored_bytes)));
+    if (had_damage) {
+      // Another rank's chunks may have been found damaged after it was through.
+      RETURN_IF_ERROR(FlagIfDamaged(*txn, id, now));
+      ASSIGN_OR_RETURN(result.checkpoint, catalog::FindCheckpoint(*txn, id));
+    }
     ckpt::Policy policy = PolicyOf(*run);
     ASSIGN_OR_RETURN(Judgement judgement,
                      JudgeSome(*txn, *run, policy, leases_, now, {*result.checkpoint}));
@@ -100,6 +128,7 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
   RETURN_IF_ERROR(txn->Commit());
   metrics_->catalog_commit_seconds.Observe(watch.Elapsed());
   CountPush(upload);
+  for (const int64_t run_id : healed) janitor_->JudgeAt(run_id, now);
   if (id != 0) {
     metrics_->checkpoints_committed.Add();
     metrics_->CountVerdicts(judged);

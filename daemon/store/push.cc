@@ -7,8 +7,10 @@
 
 #include "daemon/catalog/checkpoints.h"
 #include "daemon/catalog/chunks.h"
+#include "daemon/catalog/damage.h"
 #include "daemon/catalog/uploads.h"
 #include "daemon/os/file_system.h"
+#include "daemon/store/damage.h"
 #include "daemon/store/errors.h"
 #include "daemon/store/store.h"
 #include "proto/convert.h"
@@ -144,6 +146,12 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
                    catalog::FindUpload(*txn, run.id, request.attempt, request.step, request.rank));
   if (existing && existing->manifest_digest != manifest_digest) {
     return StepContentDiffers(request.run, request.step, request.rank);
+  }
+  ASSIGN_OR_RETURN(const bool heals, catalog::HealManifests(*txn, request.manifest));
+  if (heals) {
+    RETURN_IF_ERROR(HealIntact(*txn, "its manifest was pushed again", now).status());
+    RETURN_IF_ERROR(txn->Commit());
+    return OpenUpload(std::move(request));
   }
   OpenedUpload opened;
   if (existing && existing->durable) {

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/catalog/checkpoints.h"
+#include "daemon/catalog/damage.h"
 #include "daemon/catalog/resumes.h"
 #include "daemon/store/errors.h"
 #include "daemon/store/selection.h"
@@ -62,6 +63,11 @@ absl::StatusOr<Store::ResumeAnswer> Store::Resume(const ckpt::RunName& name, uin
                                                   bool require_resume,
                                                   const std::optional<ckpt::RunName>& from_run) {
   absl::Time now = clock_->Now();
+  // Before the writer's turn, since it reads a lot. What is not found is said below.
+  if (absl::Status read = CheckManifests(name, number, selector, from_run);
+      !absl::IsNotFound(read)) {
+    RETURN_IF_ERROR(read);
+  }
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
   ASSIGN_OR_RETURN(auto attempt, catalog::FindAttempt(*txn, run.id, number));
@@ -116,6 +122,38 @@ absl::StatusOr<Store::ResumeAnswer> Store::Resume(const ckpt::RunName& name, uin
   return answer;
 }
 
+absl::StatusOr<catalog::RunRow> Store::SourceOf(catalog::ReadTxn& txn, const catalog::RunRow& run,
+                                                const std::optional<ckpt::RunName>& from_run) {
+  // A run's own checkpoints go before those it began from: its restart goes on,
+  // it does not begin again.
+  ASSIGN_OR_RETURN(auto figures, catalog::GetRunFigures(txn, run.id));
+  if (figures.checkpoints > 0 || !from_run) return run;
+  return RequireRun(txn, *from_run);
+}
+
+absl::Status Store::CheckManifests(const ckpt::RunName& name, uint64_t attempt,
+                                   const ckpt::Selector& selector,
+                                   const std::optional<ckpt::RunName>& from_run) {
+  for (;;) {
+    uint64_t id = 0;
+    std::optional<uint32_t> rank;
+    {
+      ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+      ASSIGN_OR_RETURN(catalog::RunRow run, RequireRun(*txn, name));
+      // Looked at when the ticket was given; and each rank reads its own again.
+      ASSIGN_OR_RETURN(auto ticket, catalog::FindTicketOfAttempt(*txn, run.id, attempt));
+      if (ticket) return absl::OkStatus();
+      ASSIGN_OR_RETURN(catalog::RunRow source, SourceOf(*txn, run, from_run));
+      ASSIGN_OR_RETURN(Selection selected, SelectIn(*txn, source, selector, PolicyOf(source)));
+      if (!selected.checkpoint) return absl::OkStatus();
+      id = selected.checkpoint->id;
+      ASSIGN_OR_RETURN(rank, catalog::FindDamagedManifest(*txn, id));
+    }
+    if (!rank) return absl::OkStatus();
+    RETURN_IF_ERROR(MarkManifestDamaged(id, *rank));
+  }
+}
+
 absl::StatusOr<catalog::TicketRow> Store::NewTicket(catalog::WriteTxn& txn,
                                                     const catalog::RunRow& run,
                                                     const catalog::AttemptRow& attempt,
@@ -131,14 +169,10 @@ absl::StatusOr<catalog::TicketRow> Store::NewTicket(catalog::WriteTxn& txn,
   ticket.opened_at = now;
   ticket.expires_at = now + options_.ticket_ttl;
 
-  catalog::RunRow source = run;
-  ASSIGN_OR_RETURN(auto figures, catalog::GetRunFigures(txn, run.id));
-  if (figures.checkpoints == 0 && from_run) {
-    // A run's own checkpoints go before those it began from: its restart goes
-    // on, it does not begin again.
-    ASSIGN_OR_RETURN(source, RequireRun(txn, *from_run));
-    ASSIGN_OR_RETURN(figures, catalog::GetRunFigures(txn, source.id));
-    if (figures.checkpoints == 0) return SelectorMatchesNothing(*from_run, selector);
+  ASSIGN_OR_RETURN(catalog::RunRow source, SourceOf(txn, run, from_run));
+  ASSIGN_OR_RETURN(auto figures, catalog::GetRunFigures(txn, source.id));
+  if (figures.checkpoints == 0 && source.id != run.id) {
+    return SelectorMatchesNothing(*from_run, selector);
   }
   if (figures.checkpoints == 0) {
     if (require_resume) return ResumeRequired(run.name);

@@ -352,6 +352,14 @@ class Store {
   // The pack is never written to again, and nothing in it is used. 0 is none.
   void Abandon(PackId pack);
 
+  // Which run a resume takes its checkpoint from: `from_run` only as long as the
+  // run has none of its own.
+  absl::StatusOr<catalog::RunRow> SourceOf(catalog::ReadTxn& txn, const catalog::RunRow& run,
+                                           const std::optional<ckpt::RunName>& from_run);
+  // Flags what the resume would be offered, as long as a manifest of that is damaged.
+  absl::Status CheckManifests(const ckpt::RunName& run, uint64_t attempt,
+                              const ckpt::Selector& selector,
+                              const std::optional<ckpt::RunName>& from_run);
   absl::StatusOr<ResumeAnswer> AnswerOf(catalog::ReadTxn& txn, const catalog::TicketRow& ticket);
   absl::StatusOr<catalog::TicketRow> NewTicket(catalog::WriteTxn& txn, const catalog::RunRow& run,
                                                const catalog::AttemptRow& attempt,

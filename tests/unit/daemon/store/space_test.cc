@@ -262,7 +262,7 @@ TEST_F(StoreTest, AChunkFoundDamagedFlagsAllWhoShareItAndIsNotOfferedAsPresent) 
                   .ok());
   EXPECT_THAT(found, IsEmpty());
   EXPECT_EQ(Get(store_->GetCheckpoint(first)).damage, "");
-  EXPECT_THAT(History(first), ::testing::Contains(HasSubstr("every byte is as it was pushed")));
+  EXPECT_THAT(History(first), ::testing::Contains(HasSubstr("what was damaged was pushed again")));
 }
 
 TEST_F(StoreTest, AReaderFromBeforeTheHealingReadsWhatHealedIt) {
