@@ -28,6 +28,8 @@ struct Texts {
   std::string ticket_ttl = "10m";
   std::string prune_interval = "30s";
   std::string compress = "on";
+  std::string scrub = "on";
+  std::string scrub_interval = "168h";
   std::string budget = "none";
   std::string keep_last = "3";
   std::vector<std::string> keep_best = {"1:val_loss:min"};
@@ -249,6 +251,8 @@ absl::Status Finish(const Texts& texts, Config& config) {
     return ckpt::BadField("prune-interval", "prune-interval: must be longer than zero");
   }
   config.compress = texts.compress == "on";
+  config.scrub = texts.scrub == "on";
+  ASSIGN_OR_RETURN(config.scrub_interval, ParseTime("scrub-interval", texts.scrub_interval));
   ASSIGN_OR_RETURN(config.budget, ParseBudget(texts.budget));
   ASSIGN_OR_RETURN(config.default_policy, ParsePolicy(texts));
   return absl::OkStatus();
@@ -319,6 +323,18 @@ Config LoadConfig(int argc, const char* const* argv) {
                  "Read at most so much history a second for that; 0: as fast as it can")
       ->transform(Size())
       ->default_str("64MiB");
+  app.add_option("--scrub", texts.scrub,
+                 "Read all that is stored, over and over, and compare it with its digests: on or "
+                 "off")
+      ->check(OneOf({"on", "off"}))
+      ->capture_default_str();
+  app.add_option("--scrub-rate", config.scrub_rate,
+                 "Read at most so much a second for that; 0: as fast as it can")
+      ->transform(Size())
+      ->default_str("16MiB");
+  app.add_option("--scrub-interval", texts.scrub_interval,
+                 "How long after a pass of it has ended the next begins")
+      ->capture_default_str();
   AddPolicyOptions(app, texts);
   for (CLI::Option* option : app.get_options()) {
     if (std::string variable = VariableOf(*option); !variable.empty()) option->envname(variable);

@@ -28,6 +28,9 @@ struct Config {
   bool compress = true;  // history, in the background
   int compress_level = 1;
   uint64_t compress_rate = 64ull << 20;  // bytes a second; 0: any
+  bool scrub = true;  // passes begin by themselves
+  uint64_t scrub_rate = 16ull << 20;  // bytes a second; 0: any
+  absl::Duration scrub_interval = absl::Hours(7 * 24);
   bool allow_remote = false;  // listen beyond loopback although nothing is encrypted
   ckpt::Policy default_policy;
 

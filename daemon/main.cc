@@ -110,6 +110,9 @@ int main(int argc, char** argv) {
   options.compress = config.compress;
   options.compress_level = config.compress_level;
   options.compress_rate = config.compress_rate;
+  options.scrub = config.scrub;
+  options.scrub_rate = config.scrub_rate;
+  options.scrub_interval = config.scrub_interval;
   options.stuck_after = config.stuck_after;
   options.metrics = &metrics;
   auto store = ckptd::Store::Open(options, fs.get(), &clock);

@@ -133,6 +133,9 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
                               {"CKPTD_COMPRESS", "off"},
                               {"CKPTD_COMPRESS_LEVEL", "7"},
                               {"CKPTD_COMPRESS_RATE", "1GiB"},
+                              {"CKPTD_SCRUB", "off"},
+                              {"CKPTD_SCRUB_RATE", "100MiB"},
+                              {"CKPTD_SCRUB_INTERVAL", "24h"},
                               {"CKPTD_KEEP_LAST", "4"},
                               {"CKPTD_KEEP_BEST", "1:a:min,2:b:max"},
                               {"CKPTD_KEEP_DAILY", "7"},
@@ -151,6 +154,9 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
   EXPECT_FALSE(config.compress);
   EXPECT_EQ(config.compress_level, 7);
   EXPECT_EQ(config.compress_rate, 1ull << 30);
+  EXPECT_FALSE(config.scrub);
+  EXPECT_EQ(config.scrub_rate, 100ull << 20);
+  EXPECT_EQ(config.scrub_interval, absl::Hours(24));
   EXPECT_EQ(PolicyText(config),
             "keep_last=4 keep_best=1:a:min keep_best=2:b:max keep_daily=7 "
             "restore_grace=2h");
@@ -257,6 +263,11 @@ TEST_F(ConfigTest, EveryMistakeIsOneSentence) {
        "ticket-ttl: \"-5s\" is no length of time; write for example 90s, 15m or 24h"},
       {{"--prune-interval", "0s"}, "", {}, "prune-interval: must be longer than zero"},
       {{"--compress", "maybe"}, "", {}, "--compress: \"maybe\" is none of on, off"},
+      {{"--scrub", "often"}, "", {}, "--scrub: \"often\" is none of on, off"},
+      {{"--scrub-interval", "weekly"},
+       "",
+       {},
+       "scrub-interval: \"weekly\" is no length of time; write for example 90s, 15m or 24h"},
       {{"--log-level", "loud"},
        "",
        {},
