@@ -117,10 +117,11 @@ struct CheckpointFilter {
   size_t limit = 0;  // 0: all of them
 };
 struct Damage {
+  RunName run;
   uint64_t checkpoint_id = 0;
   uint64_t step = 0;
   uint32_t rank = 0;
-  std::string entry;
+  std::string entry;  // empty: the manifest
   std::string text;
 };
 struct VerifyProgress {
@@ -205,6 +206,12 @@ class Client {
   // progress was shown.
   absl::StatusOr<VerifyResult> Verify(const RunName& run, uint64_t checkpoint_id,
                                       const std::function<void(const VerifyProgress&)>& progress);
+  // All runs of a project; of all where it is empty.
+  absl::StatusOr<VerifyResult> VerifyAll(
+      const std::string& project, const std::function<void(const VerifyProgress&)>& progress);
+  absl::StatusOr<Scrub> GetScrub();
+  // Begins a pass now, or has the one under way go on.
+  absl::StatusOr<Scrub> StartScrub();
 
   // Keeping.
   absl::StatusOr<PolicyInForce> GetPolicy(const std::optional<RunName>& run = {});
@@ -255,6 +262,9 @@ class Client {
   absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request) {
     return Call(method, request, options_.call_deadline);
   }
+
+  absl::StatusOr<VerifyResult> Verify(const v1::VerifyRequest& request,
+                                      const std::function<void(const VerifyProgress&)>& progress);
 
   const ClientOptions given_;
   ClientOptions options_;

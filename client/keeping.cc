@@ -130,44 +130,6 @@ absl::StatusOr<Stats> Client::GetStats(const std::optional<RunName>& run) {
   return FromProto(response);
 }
 
-absl::StatusOr<VerifyResult> Client::Verify(
-    const RunName& run, uint64_t checkpoint_id,
-    const std::function<void(const VerifyProgress&)>& progress) {
-  v1::VerifyRequest request;
-  *request.mutable_run() = ToProto(run);
-  request.set_checkpoint_id(checkpoint_id);
-  Retry retry(options_.retry, options_.world);
-  while (true) {
-    grpc::ClientContext context;
-    auto reader = stub_->Verify(&context, request);
-    VerifyResult result;
-    bool done = false, shown = false;
-    v1::VerifyResponse response;
-    while (reader->Read(&response)) {
-      VerifyProgress step{.bytes_done = response.bytes_done(),
-                          .bytes_total = response.bytes_total(),
-                          .chunks_done = response.chunks_done()};
-      for (const v1::Damage& damage : response.damages()) {
-        step.damages.push_back({.checkpoint_id = damage.checkpoint_id(),
-                                .step = damage.step(),
-                                .rank = damage.rank(),
-                                .entry = damage.entry(),
-                                .text = damage.text()});
-      }
-      result.bytes = step.bytes_done;
-      result.chunks = step.chunks_done;
-      result.damages.insert(result.damages.end(), step.damages.begin(), step.damages.end());
-      done = response.done();
-      shown = true;
-      if (progress) progress(step);
-    }
-    absl::Status status = FromGrpc(reader->Finish());
-    if (status.ok() && done) return result;
-    if (status.ok()) status = absl::UnavailableError("the stream ended before it was done");
-    if (shown || !retry.Again(status)) return Translate(status);
-  }
-}
-
 // ---- Keeping -----------------------------------------------------------------
 
 absl::StatusOr<PolicyInForce> Client::GetPolicy(const std::optional<RunName>& run) {

@@ -133,6 +133,7 @@ std::unique_ptr<CLI::App> BuildCommandLine(Session& session) {
   AddPush(*app, session);
   AddDiff(*app, session);
   AddVerify(*app, session);
+  AddScrub(*app, session);
   AddStats(*app, session);
   AddHealth(*app, session);
   AddPrune(*app, session);

@@ -214,8 +214,30 @@ Json ToJson(const Timeline& timeline) {
           {"reason", timeline.reason}};
 }
 
+Json ToJson(const Scrub& scrub) {
+  const auto time = [](const std::optional<absl::Time>& at) {
+    return at ? Json(FormatTimeUtc(*at)) : Json();
+  };
+  return {{"automatic", scrub.automatic},
+          {"under_way", scrub.under_way},
+          {"started_at", time(scrub.started_at)},
+          {"ended_at", time(scrub.ended_at)},
+          {"next_at", time(scrub.next_at)},
+          {"bytes", scrub.bytes},
+          {"bytes_total", scrub.bytes_total},
+          {"chunks", scrub.chunks},
+          {"manifests", scrub.manifests},
+          {"packs", scrub.packs},
+          {"damaged_chunks", scrub.damaged_chunks},
+          {"damaged_manifests", scrub.damaged_manifests},
+          {"damaged_packs", scrub.damaged_packs},
+          {"unreadable_chunks", scrub.unreadable_chunks},
+          {"healed_chunks", scrub.healed_chunks},
+          {"quarantined_chunks", scrub.quarantined_chunks}};
+}
+
 Json ToJson(const Stats& stats) {
-  return {{"runs", stats.runs},
+  Json json = {{"runs", stats.runs},
           {"checkpoints", stats.checkpoints},
           {"logical_bytes", stats.logical_bytes},
           {"stored_bytes", stats.stored_bytes},
@@ -224,8 +246,11 @@ Json ToJson(const Stats& stats) {
           {"disk_free_bytes", stats.disk_free_bytes},
           {"reclaimable_bytes", stats.reclaimable_bytes},
           {"open_uploads", stats.open_uploads},
+          {"damaged_checkpoints", stats.damaged_checkpoints},
           {"version", stats.version},
           {"uptime_seconds", Seconds(stats.uptime)}};
+  if (stats.scrub) json["scrub"] = ToJson(*stats.scrub);
+  return json;
 }
 
 Json ToJson(const PruneResult& result, bool dry_run) {
@@ -243,7 +268,9 @@ Json ToJson(const PruneResult& result, bool dry_run) {
 }
 
 Json ToJson(const Damage& damage) {
-  return {{"checkpoint_id", damage.checkpoint_id},
+  return {{"project", damage.run.project},
+          {"run", damage.run.run},
+          {"checkpoint_id", damage.checkpoint_id},
           {"step", damage.step},
           {"rank", damage.rank},
           {"entry", damage.entry},

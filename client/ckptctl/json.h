@@ -18,6 +18,7 @@ Json ToJson(const Policy& policy);
 Json ToJson(const Budget& budget);
 Json ToJson(const Event& event);
 Json ToJson(const Timeline& timeline);
+Json ToJson(const Scrub& scrub);
 Json ToJson(const Stats& stats);
 Json ToJson(const PruneResult& result, bool dry_run);
 Json ToJson(const Damage& damage);

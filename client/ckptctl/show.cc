@@ -145,4 +145,60 @@ std::string MetricsText(const Metrics& metrics) {
   return text;
 }
 
+namespace {
+
+// "2 chunks damaged, 1 chunk unreadable"; empty: nothing was found.
+std::string FoundText(const Scrub& scrub) {
+  std::vector<std::string> found;
+  const auto add = [&](uint64_t n, std::string_view noun, std::string_view how) {
+    if (n > 0) found.push_back(fmt::format("{} {}", Count(n, noun), how));
+  };
+  add(scrub.damaged_chunks, "chunk", "damaged");
+  add(scrub.damaged_manifests, "manifest", "damaged");
+  add(scrub.damaged_packs, "pack header", "damaged");
+  add(scrub.unreadable_chunks, "chunk", "unreadable");
+  return fmt::format("{}", fmt::join(found, ", "));
+}
+
+}  // namespace
+
+std::string ScrubText(const Scrub& scrub) {
+  const auto time = [](absl::Time at) { return TimeText(at, absl::LocalTimeZone()); };
+  Fields fields;
+  if (scrub.under_way) {
+    fields.Add("Under way since", time(*scrub.started_at));
+  } else if (scrub.started_at) {
+    fields.Add("Last pass", fmt::format("{} to {}", time(*scrub.started_at),
+                                        time(scrub.ended_at.value_or(*scrub.started_at))));
+  }
+  if (scrub.under_way && scrub.ended_at) fields.Add("Last pass ended", time(*scrub.ended_at));
+  if (!scrub.started_at) fields.Add("Last pass", "none yet");
+  fields.Add("Next pass", scrub.under_way   ? "after this one"
+                          : scrub.next_at   ? time(*scrub.next_at)
+                          : scrub.automatic ? "now"
+                                            : "when asked for (ckptctl scrub start)");
+  fields.Add("Read", fmt::format("{} of {}: {}, {} in {}", FormatBytes(scrub.bytes),
+                                 FormatBytes(scrub.bytes_total),
+                                 Count(scrub.manifests, "manifest"), Count(scrub.chunks, "chunk"),
+                                 Count(scrub.packs, "pack")));
+  const std::string found = FoundText(scrub);
+  fields.Add("Found", found.empty() ? "nothing wrong" : found);
+  if (scrub.healed_chunks > 0) fields.Add("Right again", Count(scrub.healed_chunks, "chunk"));
+  if (scrub.quarantined_chunks > 0) {
+    fields.Add("Damaged now", fmt::format("{}, wanted from the next push that has them",
+                                          Count(scrub.quarantined_chunks, "chunk")));
+  }
+  return fields.ToString();
+}
+
+std::string ScrubLine(const Scrub& scrub, absl::Time now) {
+  if (!scrub.started_at) return "no pass yet";
+  const std::string found = FoundText(scrub);
+  const std::string when =
+      scrub.under_way
+          ? fmt::format("{} of {} read", FormatBytes(scrub.bytes), FormatBytes(scrub.bytes_total))
+          : fmt::format("ended {} ago", FormatAge(now - scrub.ended_at.value_or(now)));
+  return fmt::format("{}, {}", when, found.empty() ? "nothing wrong" : found);
+}
+
 }  // namespace ckpt::ctl

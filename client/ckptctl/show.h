@@ -29,4 +29,8 @@ std::string ShapeText(const Entry& entry);
 // "val_loss=1.25 acc=0.9", "" for none.
 std::string MetricsText(const Metrics& metrics);
 
+// What the scrub is doing and has found: in lines, and in one.
+std::string ScrubText(const Scrub& scrub);
+std::string ScrubLine(const Scrub& scrub, absl::Time now);
+
 }  // namespace ckpt::ctl

@@ -146,38 +146,4 @@ grpc::Status CheckpointsService::GetStats(grpc::ServerContext*, const v1::GetSta
   });
 }
 
-grpc::Status CheckpointsService::Verify(grpc::ServerContext* context,
-                                        const v1::VerifyRequest* request,
-                                        grpc::ServerWriter<v1::VerifyResponse>* writer) {
-  return Answer("Verify", [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
-    uint64_t reported = 0;
-    v1::VerifyResponse message;
-    auto report = [&](const Store::VerifyProgress& progress) {
-      message.Clear();
-      message.set_bytes_done(progress.bytes_done);
-      message.set_bytes_total(progress.bytes_total);
-      message.set_chunks_done(progress.chunks_done);
-      for (const auto& damage : progress.damages) {
-        v1::Damage& out = *message.add_damages();
-        out.set_checkpoint_id(damage.checkpoint_id);
-        out.set_step(damage.step);
-        out.set_rank(damage.rank);
-        out.set_entry(damage.entry);
-        out.set_text(damage.text);
-      }
-      // A message every 64 MiB is progress enough.
-      bool due = progress.bytes_done - reported >= (64u << 20) || !progress.damages.empty();
-      if (!due) return !context->IsCancelled();
-      reported = progress.bytes_done;
-      return writer->Write(message);
-    };
-    RETURN_IF_ERROR(store_->Verify(run, request->checkpoint_id(), report));
-    message.clear_damages();
-    message.set_done(true);
-    if (!writer->Write(message)) return absl::CancelledError("the client is gone");
-    return absl::OkStatus();
-  });
-}
-
 }  // namespace ckptd

@@ -1,6 +1,7 @@
 // ckpt.v1.Checkpoints over a Store: parse and check, one call to the store,
 // convert. By subject: push_calls.cc, resume_calls.cc, looking_calls.cc,
-// keeping_calls.cc, budget_calls.cc, push_stream.cc, fetch_stream.cc.
+// scrub_calls.cc, keeping_calls.cc, budget_calls.cc, push_stream.cc,
+// fetch_stream.cc.
 #pragma once
 
 #include "ckpt/v1/service.grpc.pb.h"
@@ -50,6 +51,9 @@ class CheckpointsService final : public RawService {
   CKPT_CALL(GetStats);
   grpc::Status Verify(grpc::ServerContext* context, const ckpt::v1::VerifyRequest* request,
                       grpc::ServerWriter<ckpt::v1::VerifyResponse>* writer) override;
+
+  CKPT_CALL(GetScrub);
+  CKPT_CALL(StartScrub);
 
   CKPT_CALL(GetPolicy);
   CKPT_CALL(SetPolicy);

@@ -1,4 +1,7 @@
+#include <absl/time/clock.h>
+
 #include "client/ckptctl/json.h"
+#include "client/ckptctl/show.h"
 #include "client/ckptctl/table.h"
 #include "client/ckptctl/units.h"
 #include "client/ckptctl/verbs/verbs.h"
@@ -40,11 +43,15 @@ absl::Status Show(Session& session, const Options& options) {
   }
   fields.Add("Stored", stored);
   fields.Add("Chunks", fmt::format("{}", stats.chunks));
+  if (stats.damaged_checkpoints > 0) {
+    fields.Add("Damaged checkpoints", fmt::format("{}", stats.damaged_checkpoints));
+  }
   if (!scope) {
     fields.Add("On disk", FormatBytes(stats.disk_bytes));
     fields.Add("Free on the disk", FormatBytes(stats.disk_free_bytes));
     fields.Add("Waiting to be given back", FormatBytes(stats.reclaimable_bytes));
     fields.Add("Open uploads", fmt::format("{}", stats.open_uploads));
+    if (stats.scrub) fields.Add("Scrub", ScrubLine(*stats.scrub, absl::Now()));
     fields.Add("Version", stats.version);
     fields.Add("Up for", FormatAge(stats.uptime));
   }

@@ -22,6 +22,7 @@ void AddPush(CLI::App& app, Session& session);
 void AddRestore(CLI::App& app, Session& session);
 void AddRewind(CLI::App& app, Session& session);
 void AddRuns(CLI::App& app, Session& session);
+void AddScrub(CLI::App& app, Session& session);
 void AddStats(CLI::App& app, Session& session);
 void AddUnpin(CLI::App& app, Session& session);
 void AddVerify(CLI::App& app, Session& session);

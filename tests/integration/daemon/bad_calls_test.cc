@@ -90,6 +90,12 @@ TEST_F(BadCalls, NamesThatAreNone) {
        reason::kBadName},
       {"a run that is a path", "DeleteRun", "run { run: '../tidy' }", kBad, reason::kBadName},
       {"a run that is a path", "Verify", "run { run: '../tidy' }", kBad, reason::kBadName},
+      {"a project that is a path", "Verify", "run { project: '..' } all_runs: true", kBad,
+       reason::kBadName},
+      {"no run", "Verify", "", kBad, reason::kBadName},
+      {"all runs and one", "Verify", "$tidy all_runs: true", kBad, reason::kBadField},
+      {"all runs and a checkpoint", "Verify", "checkpoint_id: 1 all_runs: true", kBad,
+       reason::kBadField},
   });
 }
 
@@ -109,6 +115,7 @@ TEST_F(BadCalls, WhatDoesNotExist) {
       {"project of a run that is there", "GetRun", "run { project: 'no' run: 'tidy' }", kNone,
        reason::kRunNotFound},
       {"run", "Verify", "run { run: 'no' }", kNone, reason::kRunNotFound},
+      {"project", "Verify", "run { project: 'no' } all_runs: true", kNone, reason::kRunNotFound},
       {"run", "GetPolicy", "run { run: 'no' }", kNone, reason::kRunNotFound},
       {"run", "SetPolicy", "run { run: 'no' } policy { keep_last: 1 }", kNone,
        reason::kRunNotFound},

@@ -66,7 +66,8 @@ struct Memory {
 Memory MemoryOf(pid_t pid);
 
 // All that bad input may not change, as text: runs, checkpoints with the
-// removed ones, events, figures without the clock and the disk's free bytes.
+// removed ones, events, figures without the clock, the scrub and the disk's free
+// bytes.
 std::string Picture(const std::string& address);
 
 // One sentence for people: not empty, one line, printable, not endless.
