@@ -28,6 +28,9 @@ absl::Status SimulatedHouse::Open() {
   options.keep_free_bytes = 0;
   options.prune_interval = absl::Milliseconds(20);
   options.compress = true;
+  options.scrub = true;
+  options.scrub_rate = 0;
+  options.scrub_interval = absl::ZeroDuration();
   ASSIGN_OR_RETURN(store_, ckptd::Store::Open(options, &fs_, &clock_));
   ckptd::Config config;
   config.listen = {"127.0.0.1:0"};
