@@ -22,29 +22,36 @@ absl::Status AddEvent(catalog::WriteTxn& txn, const ckpt::Checkpoint& checkpoint
                               {0, now, kind, checkpoint.id, checkpoint.step, std::move(text)});
 }
 
-// One that is flagged already keeps the first text.
-absl::Status Flag(catalog::WriteTxn& txn, const ckpt::Checkpoint& checkpoint,
+// How many were flagged: one that is already keeps the first text.
+absl::StatusOr<uint64_t> Flag(catalog::WriteTxn& txn, const ckpt::Checkpoint& checkpoint,
                   const std::string& damage, bool on_disk, absl::Time now) {
-  if (!checkpoint.damage.empty()) return absl::OkStatus();
+  if (!checkpoint.damage.empty()) return 0;
   RETURN_IF_ERROR(on_disk ? catalog::SetDamageOnDisk(txn, checkpoint.id, damage)
                           : catalog::SetDamage(txn, checkpoint.id, damage));
   spdlog::error("checkpoint {} (id {}) is damaged: {}", Name(checkpoint), checkpoint.id, damage);
-  return AddEvent(txn, checkpoint, ckpt::Event::Kind::kDamaged, damage, now);
+  RETURN_IF_ERROR(AddEvent(txn, checkpoint, ckpt::Event::Kind::kDamaged, damage, now));
+  return 1;
 }
 
 }  // namespace
 
-absl::StatusOr<bool> FlagChunk(catalog::WriteTxn& txn, const FoundDamage& found, absl::Time now) {
+absl::StatusOr<Flagged> FlagChunk(catalog::WriteTxn& txn, const FoundDamage& found,
+                                  absl::Time now) {
+  Flagged flagged;
   const auto& [digest, location] = found.chunk;
   ASSIGN_OR_RETURN(const auto there, catalog::FindChunks(txn, found.project_id, {digest}));
   const auto it = there.find(digest);
-  if (it != there.end() && it->second != location) return false;
+  if (it != there.end() && it->second != location) return flagged;
   ASSIGN_OR_RETURN(const auto read_for, catalog::FindCheckpoint(txn, found.read_for));
   if (it == there.end()) {
     // Its manifest names what the project does not have.
-    if (read_for) RETURN_IF_ERROR(Flag(txn, *read_for, found.text, /*on_disk=*/false, now));
-    return read_for.has_value();
+    if (!read_for) return flagged;
+    flagged.found = true;
+    ASSIGN_OR_RETURN(flagged.checkpoints,
+                     Flag(txn, *read_for, found.text, /*on_disk=*/false, now));
+    return flagged;
   }
+  flagged.found = true;
   RETURN_IF_ERROR(catalog::MarkChunkDamaged(txn, found.project_id, digest));
   ASSIGN_OR_RETURN(const std::vector<uint64_t> users,
                    catalog::ListUsers(txn, found.project_id, digest));
@@ -52,37 +59,42 @@ absl::StatusOr<bool> FlagChunk(catalog::WriteTxn& txn, const FoundDamage& found,
     ASSIGN_OR_RETURN(const auto checkpoint, catalog::FindCheckpoint(txn, id));
     if (!checkpoint) continue;
     const bool is_shared = read_for && id != read_for->id;
-    RETURN_IF_ERROR(Flag(txn, *checkpoint,
-                         is_shared ? fmt::format("it shares chunk {} with checkpoint {}, where it "
-                                                 "was found damaged",
-                                                 digest.Hex(), Name(*read_for))
-                                   : found.text,
-                         /*on_disk=*/true, now));
+    const std::string text =
+        is_shared ? fmt::format("it shares chunk {} with checkpoint {}, where it was found damaged",
+                                digest.Hex(), Name(*read_for))
+                  : found.text;
+    ASSIGN_OR_RETURN(const uint64_t count, Flag(txn, *checkpoint, text, /*on_disk=*/true, now));
+    flagged.checkpoints += count;
   }
-  return true;
+  return flagged;
 }
 
-absl::Status FlagManifest(catalog::WriteTxn& txn, uint64_t checkpoint_id, uint32_t rank,
-                          absl::Time now) {
+absl::StatusOr<Flagged> FlagManifest(catalog::WriteTxn& txn, uint64_t checkpoint_id, uint32_t rank,
+                                     absl::Time now) {
+  Flagged flagged;
   const auto manifest = catalog::FindManifest(txn, checkpoint_id, rank);
   if (!ckpt::HasReason(manifest.status(), ckpt::reason::kManifestDamaged)) {
-    return manifest.status();
+    RETURN_IF_ERROR(manifest.status());
+    return flagged;
   }
+  flagged.found = true;
   ASSIGN_OR_RETURN(const auto checkpoint, catalog::FindCheckpoint(txn, checkpoint_id));
   RETURN_IF_ERROR(catalog::MarkManifest(txn, checkpoint_id, rank, /*damaged=*/true));
-  return Flag(txn, *checkpoint,
-              fmt::format("rank {}: {}", rank, std::string(manifest.status().message())),
-              /*on_disk=*/true, now);
+  const std::string text =
+      fmt::format("rank {}: {}", rank, std::string(manifest.status().message()));
+  ASSIGN_OR_RETURN(flagged.checkpoints, Flag(txn, *checkpoint, text, /*on_disk=*/true, now));
+  return flagged;
 }
 
 absl::Status FlagIfDamaged(catalog::WriteTxn& txn, uint64_t checkpoint_id, absl::Time now) {
   ASSIGN_OR_RETURN(const auto chunks, catalog::ListDamagedChunks(txn, checkpoint_id));
   if (chunks.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto checkpoint, catalog::FindCheckpoint(txn, checkpoint_id));
-  return Flag(
-      txn, *checkpoint,
-      fmt::format("chunk {} was found damaged before it was committed", chunks[0].digest.Hex()),
-      /*on_disk=*/true, now);
+  return Flag(txn, *checkpoint,
+              fmt::format("chunk {} was found damaged before it was committed",
+                          chunks[0].digest.Hex()),
+              /*on_disk=*/true, now)
+      .status();
 }
 
 absl::StatusOr<std::vector<int64_t>> HealIntact(catalog::WriteTxn& txn, std::string_view why,

@@ -22,14 +22,20 @@ struct FoundDamage {
   std::string text;       // what is wrong with it
   uint64_t read_for = 0;  // the checkpoint that it was read for; 0: by the scrub
 };
+// What was found, and how many checkpoints had not been flagged before.
+struct Flagged {
+  bool found = false;
+  uint64_t checkpoints = 0;
+};
 // The chunk was read and is not what its digest says: flags all who need it.
-// False, and nothing is flagged, where it is gone or lies elsewhere by now: what
-// was read is nobody's.
-absl::StatusOr<bool> FlagChunk(catalog::WriteTxn& txn, const FoundDamage& found, absl::Time now);
+// Nothing is found where it is gone or lies elsewhere by now: what was read is
+// nobody's.
+absl::StatusOr<Flagged> FlagChunk(catalog::WriteTxn& txn, const FoundDamage& found,
+                                  absl::Time now);
 
 // A shard's manifest was read and is not what its digest says. Asked again here.
-absl::Status FlagManifest(catalog::WriteTxn& txn, uint64_t checkpoint_id, uint32_t rank,
-                          absl::Time now);
+absl::StatusOr<Flagged> FlagManifest(catalog::WriteTxn& txn, uint64_t checkpoint_id, uint32_t rank,
+                                     absl::Time now);
 
 // Flags a checkpoint that needs something damaged and does not say so yet.
 absl::Status FlagIfDamaged(catalog::WriteTxn& txn, uint64_t checkpoint_id, absl::Time now);

@@ -174,18 +174,22 @@ absl::Status Store::MarkDamaged(uint64_t checkpoint_id, const StoredChunk& chunk
   ASSIGN_OR_RETURN(auto read, catalog::FindCheckpoint(*txn, checkpoint_id));
   if (!read) return absl::OkStatus();
   ASSIGN_OR_RETURN(auto run, catalog::FindRun(*txn, read->run));
-  ASSIGN_OR_RETURN(const bool flagged,
+  ASSIGN_OR_RETURN(const Flagged flagged,
                    FlagChunk(*txn, {run->project_id, chunk, text, checkpoint_id}, clock_->Now()));
-  if (!flagged) return absl::OkStatus();
+  if (!flagged.found) return absl::OkStatus();
   RETURN_IF_ERROR(txn->Commit());
   metrics_->damaged_chunks.Add();
+  metrics_->damaged_checkpoints.Add(flagged.checkpoints);
   return absl::OkStatus();
 }
 
 absl::Status Store::MarkManifestDamaged(uint64_t checkpoint_id, uint32_t rank) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
-  RETURN_IF_ERROR(FlagManifest(*txn, checkpoint_id, rank, clock_->Now()));
-  return txn->Commit();
+  ASSIGN_OR_RETURN(const Flagged flagged,
+                   FlagManifest(*txn, checkpoint_id, rank, clock_->Now()));
+  RETURN_IF_ERROR(txn->Commit());
+  metrics_->damaged_checkpoints.Add(flagged.checkpoints);
+  return absl::OkStatus();
 }
 
 }  // namespace ckptd

@@ -146,6 +146,7 @@ absl::Status Scrubbing::RecordManifest(ScrubRow& row, const catalog::ScrubManife
   const bool has_news = !manifest.status.ok() || manifest.damaged;
   if (!has_news && row.bytes - saved_bytes_ < parts_.save_bytes) return absl::OkStatus();
   std::vector<int64_t> healed;
+  Flagged flagged;
   ASSIGN_OR_RETURN(auto txn, parts_.catalog->BeginWrite());
   if (!manifest.status.ok()) {
     ++row.damaged_manifests;
@@ -153,7 +154,8 @@ absl::Status Scrubbing::RecordManifest(ScrubRow& row, const catalog::ScrubManife
   }
   if (ckpt::HasReason(manifest.status, ckpt::reason::kManifestDamaged) &&
       manifest.checkpoint_id != 0) {
-    RETURN_IF_ERROR(FlagManifest(*txn, manifest.checkpoint_id, manifest.rank, parts_.now()));
+    ASSIGN_OR_RETURN(flagged, FlagManifest(*txn, manifest.checkpoint_id, manifest.rank,
+                                           parts_.now()));
   } else if (manifest.status.ok() && manifest.damaged && manifest.checkpoint_id != 0) {
     RETURN_IF_ERROR(
         catalog::MarkManifest(*txn, manifest.checkpoint_id, manifest.rank, /*damaged=*/false));
@@ -161,6 +163,7 @@ absl::Status Scrubbing::RecordManifest(ScrubRow& row, const catalog::ScrubManife
   }
   RETURN_IF_ERROR(Save(*txn, row));
   RETURN_IF_ERROR(txn->Commit());
+  parts_.metrics->damaged_checkpoints.Add(flagged.checkpoints);
   for (const int64_t run_id : healed) parts_.judge(run_id);
   return absl::OkStatus();
 }
@@ -224,8 +227,12 @@ absl::Status Scrubbing::Record(ScrubRow& row, const std::vector<Odd>& odd,
   }
   ASSIGN_OR_RETURN(auto txn, parts_.catalog->BeginWrite());
   bool any_healed = false;
+  uint64_t new_chunks = 0, new_checkpoints = 0;
   for (const Odd& one : odd) {
-    ASSIGN_OR_RETURN(const bool healed, RecordChunk(*txn, row, one));
+    Flagged flagged;
+    ASSIGN_OR_RETURN(const bool healed, RecordChunk(*txn, row, one, flagged));
+    new_chunks += flagged.found && !one.chunk.damaged;
+    new_checkpoints += flagged.checkpoints;
     any_healed |= healed;
   }
   for (const PackId pack : headers) {
@@ -243,11 +250,14 @@ absl::Status Scrubbing::Record(ScrubRow& row, const std::vector<Odd>& odd,
   }
   RETURN_IF_ERROR(Save(*txn, row));
   RETURN_IF_ERROR(txn->Commit());
+  parts_.metrics->damaged_chunks.Add(new_chunks);
+  parts_.metrics->damaged_checkpoints.Add(new_checkpoints);
   for (const int64_t run_id : healed) parts_.judge(run_id);
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> Scrubbing::RecordChunk(catalog::WriteTxn& txn, ScrubRow& row, const Odd& odd) {
+absl::StatusOr<bool> Scrubbing::RecordChunk(catalog::WriteTxn& txn, ScrubRow& row, const Odd& odd,
+                                            Flagged& flagged) {
   const catalog::ScrubChunk& chunk = odd.chunk;
   // Given back, moved or healed since it was listed: nobody's bytes were read.
   ASSIGN_OR_RETURN(const bool is_there, catalog::IsStillThere(txn, chunk));
@@ -271,7 +281,8 @@ absl::StatusOr<bool> Scrubbing::RecordChunk(catalog::WriteTxn& txn, ScrubRow& ro
     ++row.damaged_chunks;
     if (!chunk.damaged) spdlog::error("scrub: {}", text);
   }
-  RETURN_IF_ERROR(FlagChunk(txn, {chunk.project_id, chunk.chunk, text}, parts_.now()).status());
+  ASSIGN_OR_RETURN(flagged,
+                   FlagChunk(txn, {chunk.project_id, chunk.chunk, text}, parts_.now()));
   return false;
 }
 

@@ -28,6 +28,8 @@
 #include "daemon/catalog/catalog.h"
 #include "daemon/catalog/scrub.h"
 #include "daemon/chunks/chunk_store.h"
+#include "daemon/metrics/metrics.h"
+#include "daemon/store/damage.h"
 #include "proto/model.h"
 #include "proto/status.h"
 
@@ -41,6 +43,7 @@ class Scrubbing {
   struct Parts {
     catalog::Catalog* catalog = nullptr;
     ChunkStore* chunks = nullptr;
+    Metrics* metrics = nullptr;
     bool automatic = false;   // passes begin by themselves
     absl::Duration interval;  // from the end of one to the begin of the next
     uint64_t save_bytes = 64u << 20;
@@ -76,7 +79,8 @@ class Scrubbing {
   absl::Status Record(catalog::ScrubRow& row, const std::vector<Odd>& odd,
                       const std::vector<PackId>& headers);
   // Whether the chunk was damaged and is right.
-  absl::StatusOr<bool> RecordChunk(catalog::WriteTxn& txn, catalog::ScrubRow& row, const Odd& odd);
+  absl::StatusOr<bool> RecordChunk(catalog::WriteTxn& txn, catalog::ScrubRow& row, const Odd& odd,
+                                   Flagged& flagged);
   absl::Status Save(catalog::WriteTxn& txn, catalog::ScrubRow& row);
   absl::Status End(catalog::ScrubRow& row);
   absl::Status Twice(const std::function<absl::Status()>& check);

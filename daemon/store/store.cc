@@ -92,6 +92,7 @@ void Store::MakePacker() {
 
 void Store::MakeScrubber() {
   Scrubbing::Parts parts;
+  parts.metrics = metrics_;
   parts.catalog = catalog_.get();
   parts.chunks = chunks_.get();
   parts.automatic = options_.scrub;

@@ -97,6 +97,8 @@ TEST_F(ScrubTest, DamageIsSaidOnceAndStaysSaid) {
     EXPECT_EQ(Scrub().damaged_chunks, 1u);
     EXPECT_THAT(EventsOf(id), ElementsAre(Kind::kCommitted, Kind::kDamaged));
   }
+  EXPECT_EQ(store_->metrics().damaged_chunks.value(), 1u);
+  EXPECT_EQ(store_->metrics().damaged_checkpoints.value(), 1u);
   EXPECT_THAT(DamageOf(id), HasSubstr("its bytes have another digest"));
   EXPECT_EQ(Get(store_->GetStats(std::nullopt)).damaged_checkpoints, 1u);
   EXPECT_EQ(Get(store_->GetStats(r_)).damaged_checkpoints, 1u);
@@ -288,7 +290,9 @@ TEST_F(ScrubTest, AKillLosesLittleOfAPass) {
   const auto row = [&] { return Get(catalog::GetScrub(*Get(catalog->BeginRead()))); };
   int steps = 0;
   catalog::ScrubRow at_kill;
+  Metrics metrics;
   Scrubbing::Parts parts;
+  parts.metrics = &metrics;
   parts.catalog = catalog.get();
   parts.chunks = chunks.get();
   parts.save_bytes = 1;
