@@ -8,6 +8,7 @@
 #include <absl/synchronization/mutex.h>
 
 #include "daemon/catalog/migrations.h"
+#include "daemon/catalog/opening.h"
 #include "daemon/catalog/sqlite.h"
 
 namespace ckptd::catalog {
@@ -47,15 +48,11 @@ absl::Status WriteTxn::Commit() {
 
 class Catalog::Impl {
  public:
-  explicit Impl(std::string path) : path_(std::move(path)) {}
+  Impl(std::string path, CatalogOptions options)
+      : path_(std::move(path)), options_(std::move(options)) {}
 
   absl::Status Open() {
-    ASSIGN_OR_RETURN(writer_, Connection::Open(path_, Connection::Mode::kWriter));
-    RETURN_IF_ERROR(Migrate(*writer_, 0));  // too new: left alone
-    RETURN_IF_ERROR(writer_->Script(R"sql(
-      PRAGMA journal_mode = WAL;
-      PRAGMA journal_size_limit = 67108864;
-    )sql"));
+    ASSIGN_OR_RETURN(writer_, OpenWhole(path_, options_.base_vfs));
     RETURN_IF_ERROR(Migrate(*writer_));
     // Work space of the release of chunks.
     return writer_->Script("CREATE TEMP TABLE released (chunk_row INTEGER PRIMARY KEY) STRICT");
@@ -133,7 +130,7 @@ class Catalog::Impl {
         return reader;
       }
     }
-    return Connection::Open(path_, Connection::Mode::kReader);
+    return Connection::Open(path_, Connection::Mode::kReader, options_.base_vfs);
   }
 
   void GiveReader(std::unique_ptr<Connection> reader) {
@@ -143,6 +140,7 @@ class Catalog::Impl {
   }
 
   const std::string path_;
+  const CatalogOptions options_;
   absl::Mutex writer_mutex_;  // held from BeginWrite to the end of the transaction
   std::unique_ptr<Connection> writer_;
   std::atomic<bool> in_doubt_ = false;  // changed under writer_mutex_
@@ -153,9 +151,10 @@ class Catalog::Impl {
 Catalog::Catalog() = default;
 Catalog::~Catalog() = default;
 
-absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path,
+                                                       const CatalogOptions& options) {
   std::unique_ptr<Catalog> catalog(new Catalog());
-  catalog->impl_ = std::make_unique<Impl>(path);
+  catalog->impl_ = std::make_unique<Impl>(path, options);
   RETURN_IF_ERROR(catalog->impl_->Open());
   return catalog;
 }

@@ -5,7 +5,8 @@
 //
 // Thread-safe. Transactions are not: each belongs to one thread. Errors:
 // UNAVAILABLE/IO_ERROR, RESOURCE_EXHAUSTED/NO_SPACE (disk full),
-// DATA_LOSS/CATALOG_DAMAGED (SQLITE_CORRUPT, SQLITE_NOTADB),
+// DATA_LOSS/CATALOG_DAMAGED (a checksum that is wrong, SQLITE_CORRUPT,
+// SQLITE_NOTADB),
 // FAILED_PRECONDITION/VERSION_TOO_NEW, FAILED_PRECONDITION/READ_ONLY.
 #pragma once
 
@@ -40,11 +41,18 @@ class WriteTxn : public ReadTxn {
   absl::Status Commit();
 };
 
+struct CatalogOptions {
+  // The VFS of SQLite's that the files are on; empty: the platform's.
+  std::string base_vfs;
+};
+
 class Catalog {
  public:
   // Creates the file and migrates an older schema; refuses a newer one, naming
-  // both versions. `path`: the database file.
-  static absl::StatusOr<std::unique_ptr<Catalog>> Open(const std::string& path);
+  // both versions. Reads the whole file, so that no damage is met later.
+  // `path`: the database file.
+  static absl::StatusOr<std::unique_ptr<Catalog>> Open(const std::string& path,
+                                                       const CatalogOptions& options = {});
   ~Catalog();
 
   absl::StatusOr<std::unique_ptr<ReadTxn>> BeginRead();

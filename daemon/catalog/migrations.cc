@@ -343,6 +343,18 @@ CREATE TABLE scrub (
 ) STRICT;
 INSERT INTO scrub (id) VALUES (1);
 )sql",
+    // 8: which catalog this is, and how far it is. From here on every page
+    // carries a checksum.
+    R"sql(
+CREATE TABLE position (
+  one      INTEGER PRIMARY KEY CHECK (one = 1),
+  catalog  BLOB    NOT NULL,                      -- random
+  sequence INTEGER NOT NULL,                      -- of the last transaction
+  digest   BLOB    NOT NULL                       -- of its record, and so of all before
+) STRICT;
+INSERT INTO position (one, catalog, sequence, digest)
+VALUES (1, randomblob(16), 0, randomblob(32));
+)sql",
 };
 
 absl::StatusOr<int> VersionOf(Connection& connection) {

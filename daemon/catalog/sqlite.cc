@@ -5,6 +5,9 @@
 
 #include <sqlite3.h>
 
+#include "daemon/catalog/checksum_vfs.h"
+#include "daemon/catalog/page_sum.h"
+
 namespace ckptd::catalog {
 
 using absl::StatusCode;
@@ -13,6 +16,12 @@ using ckpt::MakeError;
 namespace {
 
 constexpr int kBusyTimeoutMs = 10'000;
+
+absl::Status Damaged(const std::string& path, const std::string& what) {
+  return MakeError(StatusCode::kDataLoss, ckpt::reason::kCatalogDamaged,
+                   fmt::format("The catalog {} is damaged: {}. Restore it from a backup.", path,
+                               what));
+}
 
 absl::Status ErrorOf(sqlite3* db, const std::string& path) {
   const int code = sqlite3_extended_errcode(db);
@@ -24,9 +33,7 @@ absl::Status ErrorOf(sqlite3* db, const std::string& path) {
           fmt::format("The disk is full: the catalog {} cannot grow. Free some space.", path));
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return MakeError(
-          StatusCode::kDataLoss, ckpt::reason::kCatalogDamaged,
-          fmt::format("The catalog {} is damaged: {}. Restore it from a backup.", path, text));
+      return Damaged(path, text);
     case SQLITE_READONLY:
     case SQLITE_PERM:
       return MakeError(StatusCode::kFailedPrecondition, ckpt::reason::kReadOnly,
@@ -42,6 +49,8 @@ absl::Status ErrorOf(sqlite3* db, const std::string& path) {
       }
       [[fallthrough]];
     case SQLITE_IOERR:
+      if (code == SQLITE_IOERR_DATA || code == SQLITE_IOERR_CORRUPTFS) return Damaged(path, text);
+      [[fallthrough]];
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
     case SQLITE_PROTOCOL:
@@ -132,12 +141,14 @@ std::string_view Statement::View(int column) const {
           static_cast<size_t>(sqlite3_column_bytes(slot_->stmt, column))};
 }
 
-absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mode mode) {
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& path, Mode mode,
+                                                             const std::string& base_vfs) {
+  ASSIGN_OR_RETURN(const std::string vfs, ChecksumVfs(base_vfs));
   // Our own locking is enough: no connection is used by two threads at once.
   const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_READWRITE |
                     (mode == Mode::kWriter ? SQLITE_OPEN_CREATE : 0);
   sqlite3* db = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &db, flags, vfs.c_str());
   if (db == nullptr) {
     return MakeError(StatusCode::kResourceExhausted, ckpt::reason::kInternal,
                      fmt::format("There is no memory to open the catalog {}.", path));
@@ -152,6 +163,9 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
                                  path));
   }
   sqlite3_busy_timeout(db, kBusyTimeoutMs);
+  // Of a new file; of an older one when VACUUM lays it out anew.
+  int reserved = kPageSumBytes;
+  sqlite3_file_control(db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
   // Per connection. FULL: an acknowledged commit survives a power cut.
   RETURN_IF_ERROR(connection->Script(R"sql(
     PRAGMA foreign_keys = ON;
@@ -191,6 +205,15 @@ absl::StatusOr<Statement> Connection::Prepare(std::string_view sql) {
 absl::Status Connection::Script(const std::string& sql) {
   if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return Error();
   return absl::OkStatus();
+}
+
+bool Connection::guarded() const { return IsGuarded(db_); }
+bool Connection::only_user() const { return IsOnlyUser(db_); }
+
+absl::Status Connection::CheckPages() const {
+  ASSIGN_OR_RETURN(const uint64_t page, FindBadPage(db_));
+  if (page == 0) return absl::OkStatus();
+  return Damaged(path_, fmt::format("page {} is not what was written", page));
 }
 
 int64_t Connection::last_insert_row() const { return sqlite3_last_insert_rowid(db_); }

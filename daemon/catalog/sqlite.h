@@ -108,8 +108,11 @@ class Statement {
 class Connection {
  public:
   enum class Mode { kWriter, kReader };
-  // The writer creates the file if there is none.
-  static absl::StatusOr<std::unique_ptr<Connection>> Open(const std::string& path, Mode mode);
+  // The writer creates the file if there is none, with room for checksums in
+  // its pages (checksum_vfs.h). `base_vfs`: the VFS of SQLite's that the files
+  // are on; empty: the platform's.
+  static absl::StatusOr<std::unique_ptr<Connection>> Open(const std::string& path, Mode mode,
+                                                          const std::string& base_vfs = "");
   ~Connection();
 
   // `sql` is one statement; it is prepared once and kept. `args` are bound to
@@ -137,6 +140,14 @@ class Connection {
     if (!statement->status().ok()) return statement->status();
     return value;
   }
+
+  // Whether the pages of the file carry checksums.
+  bool guarded() const;
+  // Whether no other connection of this process has the file open.
+  bool only_user() const;
+  // Reads every page; DATA_LOSS/CATALOG_DAMAGED names one whose checksum is
+  // wrong. The write-ahead log must be empty, and nobody be writing.
+  absl::Status CheckPages() const;
 
   // Several statements without values or results.
   absl::Status Script(const std::string& sql);

@@ -49,7 +49,7 @@ TEST(CatalogPowerCutTest, KeepsWhatWasCommittedAndNoHalves) {
   int number = 0;
   for (int cut = 1; cut <= 150; ++cut) {
     SCOPED_TRACE(cut);
-    disk.CutPowerAt(1 + random() % 60);
+    disk.CutPowerAt(1 + random() % 90);
     // Calls wait once the power is gone: somebody has to tell them.
     std::thread machine([&] {
       disk.AwaitCut(absl::InfiniteDuration());
