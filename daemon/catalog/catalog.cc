@@ -7,8 +7,13 @@
 
 #include <absl/synchronization/mutex.h>
 
+#include "daemon/catalog/changes.h"
+#include "daemon/catalog/journal.h"
+#include "daemon/catalog/journal_reader.h"
 #include "daemon/catalog/migrations.h"
 #include "daemon/catalog/opening.h"
+#include "daemon/catalog/position.h"
+#include "daemon/catalog/rebuild.h"
 #include "daemon/catalog/sqlite.h"
 
 namespace ckptd::catalog {
@@ -22,8 +27,8 @@ class ReadTxn::Impl {
  public:
   // Gives the connection back, out of its transaction. At most once.
   std::function<void()> finish;
-  // Says that what was to be committed may still be found after a crash.
-  std::function<void()> doubt;
+  // Of a writer: makes what it changed last.
+  std::function<absl::Status()> commit;
 };
 
 ReadTxn::~ReadTxn() {
@@ -37,9 +42,7 @@ absl::Status WriteTxn::Commit() {
     return ckpt::MakeError(absl::StatusCode::kInternal, ckpt::reason::kInternal,
                            "A transaction was committed twice.");
   }
-  const absl::Status status = connection_->Run("COMMIT");
-  // Where the disk is full its last frame was not written, which alone makes it one.
-  if (!status.ok() && ckpt::ReasonOf(status) != ckpt::reason::kNoSpace) impl_->doubt();
+  const absl::Status status = impl_->commit();
   // Rolls back what could not be committed, and lets the next writer in.
   std::exchange(impl_->finish, nullptr)();
   connection_ = nullptr;
@@ -51,9 +54,25 @@ class Catalog::Impl {
   Impl(std::string path, CatalogOptions options)
       : path_(std::move(path)), options_(std::move(options)) {}
 
+  ~Impl() {
+    absl::MutexLock lock(&writer_mutex_);
+    if (writer_ != nullptr) (void)Settle();
+  }
+
   absl::Status Open() {
-    ASSIGN_OR_RETURN(writer_, OpenWhole(path_, options_.base_vfs));
-    RETURN_IF_ERROR(Migrate(*writer_));
+    if (options_.fs == nullptr) {
+      ASSIGN_OR_RETURN(writer_, OpenWhole(path_, options_.base_vfs));
+      RETURN_IF_ERROR(Migrate(*writer_));
+    } else {
+      ASSIGN_OR_RETURN(const auto found, JournalReader::Open(options_.fs, options_.journal_dir));
+      ASSIGN_OR_RETURN(Opened opened, OpenOrRebuild(path_, options_, *found));
+      writer_ = std::move(opened.db);
+      RETURN_IF_ERROR(Migrate(*writer_));
+      // So that the schema does not go with the log: without it the file is an
+      // older copy, and not from before there was a journal.
+      RETURN_IF_ERROR(writer_->Script("PRAGMA wal_checkpoint(TRUNCATE)"));
+      ASSIGN_OR_RETURN(journal_, Journal::Start(options_, *found, opened.repaired, *writer_));
+    }
     // Work space of the release of chunks.
     return writer_->Script("CREATE TEMP TABLE released (chunk_row INTEGER PRIMARY KEY) STRICT");
   }
@@ -80,8 +99,9 @@ class Catalog::Impl {
   absl::StatusOr<std::unique_ptr<WriteTxn>> BeginWrite() {
     writer_mutex_.Lock();
     absl::Status status = Settle();
-    if (status.ok()) status = writer_->Run("BEGIN IMMEDIATE");
+    if (status.ok()) status = Begin();
     if (!status.ok()) {
+      RollBack();
       writer_mutex_.Unlock();
       return status;
     }
@@ -89,36 +109,84 @@ class Catalog::Impl {
     ReadTxn& base = *txn;
     base.connection_ = writer_.get();
     base.impl_ = std::make_unique<ReadTxn::Impl>();
+    base.impl_->commit = [this, before = writer_->total_changes()] {
+      const absl::Status committed = Commit(before);
+      if (in_doubt_) {
+        RollBack();
+        (void)Settle();  // while nobody knows of it; otherwise before anybody does
+      }
+      return committed;
+    };
     base.impl_->finish = [this] {
-      // Fails when there is nothing left to roll back, which is as good.
-      (void)writer_->Script("ROLLBACK");
+      RollBack();
       writer_mutex_.Unlock();
     };
-    base.impl_->doubt = [this] { in_doubt_ = true; };
     return txn;
   }
 
+  absl::Status KeepJournal() {
+    if (journal_ == nullptr || !journal_->IsDue()) return absl::OkStatus();
+    std::unique_ptr<ReadTxn> snapshot;
+    Journal::Generation generation;
+    {
+      absl::MutexLock lock(&writer_mutex_);
+      RETURN_IF_ERROR(Settle());
+      ASSIGN_OR_RETURN(generation, journal_->Begin());
+      ASSIGN_OR_RETURN(snapshot, BeginRead());
+    }
+    return journal_->Finish(generation, snapshot->connection());
+  }
+
  private:
-  // A commit whose sync failed has its frames in the log all the same, and a
-  // restart would take them for committed, although its caller, and whoever read
-  // since, was told otherwise. So nobody is told anything before another
-  // transaction lies durably in their place.
+  // A commit that failed may be found after a crash all the same: its frames are
+  // in the log and its record in the journal, synced or not. Its caller, and
+  // whoever would read now, are told otherwise. So nobody is told anything before
+  // another transaction lies durably in its place.
   absl::Status Settle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mutex_) {
     if (!in_doubt_) return absl::OkStatus();
-    absl::Status status = writer_->Run("BEGIN IMMEDIATE");
+    absl::Status status = Begin();
+    const int64_t before = writer_->total_changes();
     if (status.ok()) {
       // One that changes a page: an update to the same value writes nothing.
       status = writer_->Run(
           "INSERT INTO counters (name, value) VALUES ('settled', 1) "
           "ON CONFLICT (name) DO UPDATE SET value = value + 1");
     }
-    if (status.ok()) status = writer_->Run("COMMIT");
-    if (status.ok()) {
-      in_doubt_ = false;
+    if (status.ok()) status = Commit(before);
+    in_doubt_ = !status.ok();
+    RollBack();
+    return ckpt::Annotate(status, "A change that failed cannot be taken back yet");
+  }
+
+  absl::Status Begin() {
+    if (journal_ != nullptr) RETURN_IF_ERROR(journal_->GetReady());
+    RETURN_IF_ERROR(writer_->Run("BEGIN IMMEDIATE"));
+    if (journal_ == nullptr) return absl::OkStatus();
+    ASSIGN_OR_RETURN(changes_, Changes::Begin(*writer_));
+    return absl::OkStatus();
+  }
+
+  void RollBack() {
+    changes_.reset();
+    // Fails when there is nothing left to roll back, which is as good.
+    (void)writer_->Script("ROLLBACK");
+  }
+
+  absl::Status Commit(int64_t changes_before) {
+    if (journal_ == nullptr) {
+      if (writer_->total_changes() != changes_before) RETURN_IF_ERROR(LeaveJournal(*writer_));
+    } else if (absl::Status status = journal_->Record(*writer_, *changes_); !status.ok()) {
+      if (!journal_->certain()) in_doubt_ = true;
       return status;
     }
-    (void)writer_->Script("ROLLBACK");  // the first error is the one to tell
-    return ckpt::Annotate(status, "A change that failed cannot be taken back yet");
+    const absl::Status status = writer_->Run("COMMIT");
+    if (journal_ != nullptr) journal_->Ended(status.ok());
+    if (!status.ok()) {
+      // Where the disk is full its last frame was not written, which alone makes it one.
+      in_doubt_ = ckpt::ReasonOf(status) != ckpt::reason::kNoSpace ||
+                  (journal_ != nullptr && !journal_->certain());
+    }
+    return status;
   }
 
   absl::StatusOr<std::unique_ptr<Connection>> TakeReader() {
@@ -144,6 +212,8 @@ class Catalog::Impl {
   absl::Mutex writer_mutex_;  // held from BeginWrite to the end of the transaction
   std::unique_ptr<Connection> writer_;
   std::atomic<bool> in_doubt_ = false;  // changed under writer_mutex_
+  std::unique_ptr<Journal> journal_;  // nullptr: there is none
+  std::unique_ptr<Changes> changes_;  // of the transaction under way
   absl::Mutex readers_mutex_;
   std::vector<std::unique_ptr<Connection>> readers_;
 };
@@ -161,6 +231,8 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path,
 
 absl::StatusOr<std::unique_ptr<ReadTxn>> Catalog::BeginRead() { return impl_->BeginRead(); }
 absl::StatusOr<std::unique_ptr<WriteTxn>> Catalog::BeginWrite() { return impl_->BeginWrite(); }
+
+absl::Status Catalog::KeepJournal() { return impl_->KeepJournal(); }
 
 absl::Status Catalog::Check() {
   const auto damaged = [](const std::string& what) {

@@ -10,9 +10,12 @@
 // FAILED_PRECONDITION/VERSION_TOO_NEW, FAILED_PRECONDITION/READ_ONLY.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
+#include "daemon/os/clock.h"
+#include "daemon/os/file_system.h"
 #include "proto/status.h"
 
 namespace ckptd::catalog {
@@ -44,13 +47,25 @@ class WriteTxn : public ReadTxn {
 struct CatalogOptions {
   // The VFS of SQLite's that the files are on; empty: the platform's.
   std::string base_vfs;
+  // Where the journal lies (journal.h), and what it is written with; both
+  // outlive the catalog. Without a file system there is none: the catalog is
+  // opened as it is, and what is changed then, no journal knows.
+  std::string journal_dir;
+  os::FileSystem* fs = nullptr;
+  os::Clock* clock = nullptr;
+  // A new snapshot is made once the records since take so many bytes, and twice
+  // the last one's.
+  uint64_t journal_bytes = 64 << 20;
+  // To rebuild from a journal that is known to miss transactions.
+  bool accept_loss = false;
 };
 
 class Catalog {
  public:
   // Creates the file and migrates an older schema; refuses a newer one, naming
-  // both versions. Reads the whole file, so that no damage is met later.
-  // `path`: the database file.
+  // both versions. Reads the whole file, so that no damage is met later. With a
+  // journal it is rebuilt where it is missing or damaged (rebuild.h). `path`:
+  // the database file.
   static absl::StatusOr<std::unique_ptr<Catalog>> Open(const std::string& path,
                                                        const CatalogOptions& options = {});
   ~Catalog();
@@ -58,6 +73,10 @@ class Catalog {
   absl::StatusOr<std::unique_ptr<ReadTxn>> BeginRead();
   // Waits for the writer before to end.
   absl::StatusOr<std::unique_ptr<WriteTxn>> BeginWrite();
+
+  // Begins a new generation of the journal when it is time, beside readers and
+  // writers. To be called now and then, by one thread.
+  absl::Status KeepJournal();
 
   // PRAGMA integrity_check and foreign_key_check; OK or DATA_LOSS.
   absl::Status Check();

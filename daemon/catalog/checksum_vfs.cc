@@ -273,11 +273,9 @@ int Open(sqlite3_vfs* vfs, const char* name, sqlite3_file* out, int flags, int* 
 
 struct Registered {
   explicit Registered(sqlite3_vfs* below) : name("ckptd-checksum-" + std::string(below->zName)) {
+    SetBelow(below);
     vfs.iVersion = 1;
-    vfs.szOsFile = static_cast<int>(sizeof(GuardedFile)) + below->szOsFile;
-    vfs.mxPathname = below->mxPathname;
     vfs.zName = name.c_str();
-    vfs.pAppData = below;
     vfs.xOpen = Open;
     vfs.xDelete = [](sqlite3_vfs* v, const char* path, int sync_dir) {
       return Below(v)->xDelete(Below(v), path, sync_dir);
@@ -299,6 +297,12 @@ struct Registered {
       return Below(v)->xGetLastError(Below(v), length, out);
     };
   }
+  void SetBelow(sqlite3_vfs* below) {
+    vfs.szOsFile = static_cast<int>(sizeof(GuardedFile)) + below->szOsFile;
+    vfs.mxPathname = below->mxPathname;
+    vfs.pAppData = below;
+  }
+
   const std::string name;
   sqlite3_vfs vfs = {};
 };
@@ -324,7 +328,10 @@ absl::StatusOr<std::string> ChecksumVfs(const std::string& base) {
                            fmt::format("SQLite has no VFS \"{}\".", base));
   }
   std::unique_ptr<Registered>& registered = all[below->zName];
-  if (registered == nullptr) {
+  if (registered != nullptr) {
+    // The one below may be another by now, of the same name.
+    registered->SetBelow(below);
+  } else {
     registered = std::make_unique<Registered>(below);
     // SQLite puts it second, and makes the second the default when the first goes.
     sqlite3_vfs* second = below->pNext;

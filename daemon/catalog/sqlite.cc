@@ -218,6 +218,7 @@ absl::Status Connection::CheckPages() const {
 
 int64_t Connection::last_insert_row() const { return sqlite3_last_insert_rowid(db_); }
 int64_t Connection::changes() const { return sqlite3_changes64(db_); }
+int64_t Connection::total_changes() const { return sqlite3_total_changes64(db_); }
 
 std::vector<std::string> Connection::PreparedTexts() const {
   std::vector<std::string> texts;

@@ -155,9 +155,15 @@ class Connection {
   int64_t last_insert_row() const;
   // Rows that the last INSERT, UPDATE or DELETE changed.
   int64_t changes() const;
+  // Rows changed since the connection was opened.
+  int64_t total_changes() const;
 
   // The texts of all statements prepared so far: what the tests explain.
   std::vector<std::string> PreparedTexts() const;
+
+  // For what statements cannot do. The status of SQLite's last error.
+  sqlite3* handle() const { return db_; }
+  absl::Status Error() const;
 
  private:
   friend class Statement;
@@ -168,8 +174,6 @@ class Connection {
 
   Connection(std::string path, sqlite3* db) : path_(std::move(path)), db_(db) {}
   absl::StatusOr<Statement> Prepare(std::string_view sql);
-  // The status of SQLite's last error.
-  absl::Status Error() const;
 
   std::string path_;
   sqlite3* db_;

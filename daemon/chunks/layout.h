@@ -3,8 +3,10 @@
 //   DATA_DIR/
 //     format               "ckptd 1\n": the version of this layout
 //     lock                 held by the daemon that uses the directory; its pid
-//     catalog.sqlite       with -wal and -shm beside it
+//     catalog.sqlite       with -wal beside it; .damaged-TIME: what a rebuild
+//                          found in its place
 //     packs/XX/ID.pack     ID: 16 hexadecimal digits, XX: the last two of them
+//     packs/journal/       what the catalog is rebuilt from (catalog/journal.h)
 //
 // A pack is a header block and then records, each beginning at a multiple of
 // 4096 bytes. Integers are little-endian.
@@ -55,6 +57,8 @@ inline constexpr uint32_t kLayoutVersion = 1;
 
 class Layout {
  public:
+  static constexpr char kJournal[] = "journal";
+
   explicit Layout(std::string data_dir) : dir_(std::move(data_dir)) {}
 
   const std::string& dir() const { return dir_; }
@@ -62,6 +66,7 @@ class Layout {
   std::string Lock() const { return dir_ + "/lock"; }
   std::string Catalog() const { return dir_ + "/catalog.sqlite"; }
   std::string Packs() const { return dir_ + "/packs"; }
+  std::string Journal() const { return Packs() + "/" + kJournal; }
   std::string PackDir(PackId id) const;  // Packs()/XX
   std::string Pack(PackId id) const;
 

@@ -139,6 +139,11 @@ class RealFileSystem final : public FileSystem {
     return absl::OkStatus();
   }
 
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    if (rename(from.c_str(), to.c_str()) != 0) return ErrnoError(errno, "rename", from);
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<uint64_t> AllocatedBytes(const std::string& path) override {
     struct stat st;
     if (stat(path.c_str(), &st) != 0) return ErrnoError(errno, "stat", path);

@@ -114,6 +114,9 @@ class FileSystem {
   // The names in `dir`, sorted, without "." and "..".
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& dir) = 0;
   virtual absl::Status Remove(const std::string& path) = 0;
+  // In the same file system; replaces `to` where there is one. Durable after the
+  // SyncDir of both folders.
+  virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
 
   virtual absl::StatusOr<uint64_t> AllocatedBytes(const std::string& path) = 0;
   // What an unprivileged writer could still take on the file system of `path`.

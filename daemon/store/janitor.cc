@@ -102,6 +102,10 @@ void Janitor::Loop() {
       spdlog::warn("forgetting old answers failed: {}", std::string(status.message()));
     }
     Reclaim();
+    if (absl::Status status = work_.keep_journal(); !status.ok()) {
+      spdlog::warn("a snapshot of the catalog failed, will be tried again: {}",
+                   std::string(status.message()));
+    }
   }
 }
 

@@ -28,6 +28,8 @@ class Janitor {
     std::function<absl::Status()> drop_uploads;
     // Forgets answers that were kept for long enough.
     std::function<absl::Status()> forget_answers;
+    // Makes a snapshot of the catalog when its journal has grown.
+    std::function<absl::Status()> keep_journal;
     // Judges a run again; it calls JudgeAt for its next time.
     std::function<absl::Status(int64_t run_id)> judge;
   };

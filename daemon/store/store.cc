@@ -40,7 +40,11 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   std::unique_ptr<Store> store(new Store(std::move(options), fs, clock));
   Layout layout(store->options_.data_dir);
   ASSIGN_OR_RETURN(store->lock_, ClaimDataDir(fs, layout));
-  ASSIGN_OR_RETURN(store->catalog_, catalog::Catalog::Open(layout.Catalog()));
+  catalog::CatalogOptions catalog_options;
+  catalog_options.journal_dir = layout.Journal();
+  catalog_options.fs = fs;
+  catalog_options.clock = clock;
+  ASSIGN_OR_RETURN(store->catalog_, catalog::Catalog::Open(layout.Catalog(), catalog_options));
   ASSIGN_OR_RETURN(store->chunks_, OpenPackStore(fs, layout.dir()));
   RETURN_IF_ERROR(Recover(*store->catalog_, *store->chunks_, clock->Now()));
 
@@ -49,6 +53,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   work.reclaim = [self] { return self->ReclaimBatch(); };
   work.drop_uploads = [self] { return self->DropStaleUploads(); };
   work.forget_answers = [self] { return self->ForgetAnswers(); };
+  work.keep_journal = [self] { return self->catalog_->KeepJournal(); };
   work.judge = [self](int64_t run_id) { return self->JudgeAgain(run_id); };
   store->janitor_ = std::make_unique<Janitor>(
       std::move(work), [clock] { return clock->Now(); }, self->options_.prune_interval,

@@ -61,6 +61,7 @@ House::Packs ProcessHouse::MeasurePacks() const {
   Packs packs;
   std::error_code error;
   for (const auto& file : fs::recursive_directory_iterator(daemon_.data_dir() + "/packs", error)) {
+    if (file.path().extension() != ".pack") continue;
     struct stat found = {};
     if (stat(file.path().c_str(), &found) != 0 || !S_ISREG(found.st_mode)) continue;
     packs.bytes += static_cast<uint64_t>(found.st_blocks) * 512;

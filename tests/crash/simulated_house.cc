@@ -108,7 +108,7 @@ House::Packs SimulatedHouse::MeasurePacks() const {
   Packs packs;
   const std::string under = ckptd::Layout(kDataDir).Packs() + "/";
   for (const auto& file : disk_.Files()) {
-    if (!file.path.starts_with(under)) continue;
+    if (!file.path.starts_with(under) || !file.path.ends_with(".pack")) continue;
     packs.bytes += file.allocated;
     ++packs.files;
   }

@@ -35,6 +35,8 @@ std::string_view OpName(Op op) {
       return "punch";
     case Op::kRemove:
       return "remove";
+    case Op::kRename:
+      return "rename";
     case Op::kCreateDirs:
       return "create directory";
     case Op::kReplace:
@@ -56,7 +58,7 @@ class FaultyFile final : public File {
   absl::Status Write(uint64_t offset, std::span<const std::byte> bytes) override {
     absl::MutexLock lock(&fs_->mutex_);
     RETURN_IF_ERROR(CheckAlive());
-    const std::optional<FaultyFileSystem::Fault> fault = fs_->Begin(Op::kWrite);
+    const std::optional<FaultyFileSystem::Fault> fault = fs_->Begin(Op::kWrite, path());
     if (fault.has_value()) return FailWrite(*fault, offset, bytes);
     RETURN_IF_ERROR(fs_->Remember(path(), offset, bytes.size()));
     return WriteAny(offset, bytes);
@@ -68,7 +70,7 @@ class FaultyFile final : public File {
       absl::MutexLock lock(&fs_->mutex_);
       absl::Status status = CheckAlive();
       if (status.ok()) {
-        if (const auto fault = fs_->Begin(Op::kWrite); fault.has_value()) {
+        if (const auto fault = fs_->Begin(Op::kWrite, path()); fault.has_value()) {
           status = FailWrite(*fault, offset, bytes);
         } else {
           status = fs_->Remember(path(), offset, bytes.size());
@@ -214,6 +216,11 @@ int FaultyFileSystem::changes() const {
   return changes_;
 }
 
+void FaultyFileSystem::Spare(std::string part) {
+  absl::MutexLock lock(&mutex_);
+  spared_ = std::move(part);
+}
+
 void FaultyFileSystem::HoldWrites() {
   absl::MutexLock lock(&mutex_);
   holding_ = true;
@@ -321,6 +328,20 @@ absl::Status FaultyFileSystem::Remove(const std::string& path) {
   return absl::OkStatus();
 }
 
+absl::Status FaultyFileSystem::Rename(const std::string& from, const std::string& to) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(BeginOrFail(Op::kRename, from));
+  RETURN_IF_ERROR(real_->Rename(from, to));
+  new_names_.erase(from);
+  new_names_.erase(to);
+  unsynced_.erase(to);
+  if (auto unsynced = unsynced_.extract(from)) {
+    unsynced.key() = to;
+    unsynced_.insert(std::move(unsynced));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<uint64_t> FaultyFileSystem::AllocatedBytes(const std::string& path) {
   return real_->AllocatedBytes(path);
 }
@@ -356,7 +377,9 @@ absl::Status FaultyFileSystem::ReplaceFile(const std::string& path, std::string_
   return real_->ReplaceFile(path, contents);
 }
 
-std::optional<FaultyFileSystem::Fault> FaultyFileSystem::Begin(Op op) {
+std::optional<FaultyFileSystem::Fault> FaultyFileSystem::Begin(Op op, const std::string& path) {
+  if (off_) return Fault{.error = EIO};
+  if (!spared_.empty() && path.find(spared_) != std::string::npos) return std::nullopt;
   const int count = ++counts_[op];
   if (Changes(op)) ++changes_;
   if (cut_at_.has_value() && changes_ >= *cut_at_) off_ = true;
@@ -366,7 +389,7 @@ std::optional<FaultyFileSystem::Fault> FaultyFileSystem::Begin(Op op) {
 }
 
 absl::Status FaultyFileSystem::BeginOrFail(Op op, const std::string& path) {
-  const std::optional<Fault> fault = Begin(op);
+  const std::optional<Fault> fault = Begin(op, path);
   return fault.has_value() ? ErrnoError(fault->error, OpName(op), path) : absl::OkStatus();
 }
 

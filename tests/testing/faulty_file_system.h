@@ -5,7 +5,7 @@
 // done whenever the real file system is. Everything is passed on to a real one. Beside it the blocks are
 // remembered as they were when last synced, and the names that no SyncDir has
 // made durable, so that a power cut can take back what a disk would lose. Not
-// modelled: a removal, a truncation and a hole last at once; an allocation is
+// modelled: a removal, a renaming, a truncation and a hole last at once; an allocation is
 // lost unless what was written in it is kept; ReplaceFile is
 // durable when it returns, as it promises.
 #pragma once
@@ -38,6 +38,7 @@ enum class Op {
   kTruncate,
   kPunch,
   kRemove,
+  kRename,
   kCreateDirs,
   kReplace,
   kAllocate,
@@ -60,6 +61,10 @@ class FaultyFileSystem final : public FileSystem {
   // anything: this one and all others fail, until PowerCut.
   void CutPowerAt(int n);
   bool power_is_off() const;
+
+  // What is done to paths with `part` in them neither counts nor fails, but for
+  // want of power. Empty: nothing is spared.
+  void Spare(std::string part);
 
   // From now on started writes hang, those that are to fail too, as on a disk
   // that does not answer; until ReleaseWrites, to be called before the files
@@ -91,6 +96,7 @@ class FaultyFileSystem final : public FileSystem {
   absl::StatusOr<std::vector<std::string>> CreateDirs(const std::string& dir) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& dir) override;
   absl::Status Remove(const std::string& path) override;
+  absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::StatusOr<uint64_t> AllocatedBytes(const std::string& path) override;
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override;
   absl::Status CheckWritable(const std::string& dir) override;
@@ -113,7 +119,7 @@ class FaultyFileSystem final : public FileSystem {
   };
 
   // Counts the operation; what is to go wrong with it, if anything.
-  std::optional<Fault> Begin(Op op) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Fault> Begin(Op op, const std::string& path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BeginOrFail(Op op, const std::string& path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Remember(const std::string& path, uint64_t offset, uint64_t length)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -128,6 +134,7 @@ class FaultyFileSystem final : public FileSystem {
   std::map<Op, int> counts_ ABSL_GUARDED_BY(mutex_);
   int changes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::pair<Op, int>, Fault> faults_ ABSL_GUARDED_BY(mutex_);  // by the op's count
+  std::string spared_ ABSL_GUARDED_BY(mutex_);
   std::optional<int> cut_at_ ABSL_GUARDED_BY(mutex_);                   // a value of changes_
   bool off_ ABSL_GUARDED_BY(mutex_) = false;
   int boots_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -104,6 +104,10 @@ absl::StatusOr<std::vector<std::string>> SimulatedFileSystem::List(const std::st
   return names;
 }
 
+absl::Status SimulatedFileSystem::Rename(const std::string& from, const std::string& to) {
+  return Result(disk_.Rename(from, to), "rename", from);
+}
+
 absl::Status SimulatedFileSystem::Remove(const std::string& path) {
   return Result(disk_.Remove(path), "remove", path);
 }

@@ -27,6 +27,7 @@ class SimulatedFileSystem final : public FileSystem {
   absl::StatusOr<std::vector<std::string>> CreateDirs(const std::string& dir) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& dir) override;
   absl::Status Remove(const std::string& path) override;
+  absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::StatusOr<uint64_t> AllocatedBytes(const std::string& path) override;
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override;
   absl::Status CheckWritable(const std::string& dir) override;

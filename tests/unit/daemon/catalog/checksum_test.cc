@@ -1,31 +1,12 @@
 // No flipped bit goes unnoticed: not in a page of the file, not in the
 // write-ahead log.
-#include <fstream>
-#include <iterator>
-
 #include <sqlite3.h>
 
+#include "tests/unit/daemon/catalog/bytes.h"
 #include "tests/unit/daemon/catalog/history.h"
 
 namespace ckptd::catalog {
 namespace {
-
-std::string Slurp(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-void Put(const std::string& path, std::string_view bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), bytes.size());
-}
-
-void Flip(const std::string& path, uint64_t at, int bit) {
-  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-  file.seekg(static_cast<std::streamoff>(at));
-  const char c = static_cast<char>(file.get() ^ (1 << bit));
-  file.seekp(static_cast<std::streamoff>(at));
-  file.put(c);
-}
 
 constexpr uint64_t kPage = 4096;
 

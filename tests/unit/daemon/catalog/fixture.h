@@ -72,7 +72,7 @@ class CatalogTest : public ::testing::Test {
   void SetUp() override { Reopen(); }
   void Reopen() {
     catalog_.reset();
-    catalog_ = Get(Catalog::Open(path_));
+    catalog_ = Get(Catalog::Open(path_, options_));
   }
 
   std::unique_ptr<ReadTxn> Read() { return Get(catalog_->BeginRead()); }
@@ -157,6 +157,7 @@ class CatalogTest : public ::testing::Test {
   }
 
   std::string folder_, path_;
+  CatalogOptions options_;
   std::unique_ptr<Catalog> catalog_;
   absl::Time now_ = absl::FromUnixSeconds(1'700'000'000);
 };

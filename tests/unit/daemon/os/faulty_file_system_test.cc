@@ -55,6 +55,24 @@ TEST_F(FaultyFileSystemTest, TheNthOperationFailsAndOnlyThat) {
   EXPECT_EQ(fs_.count(Op::kWrite), 3);
 }
 
+TEST_F(FaultyFileSystemTest, WhatIsSparedNeitherCountsNorFails) {
+  const auto spared = Create("d/spared"), other = Create("d/f");
+  fs_.Spare("/spared");
+  fs_.FailNth(Op::kWrite, 1, ENOSPC);
+  EXPECT_TRUE(WriteBlock(*spared, 0, 'a').ok());
+  EXPECT_FALSE(WriteBlock(*other, 0, 'b').ok());
+}
+
+TEST_F(FaultyFileSystemTest, ARenamedFileKeepsWhatWasNotSynced) {
+  const auto file = Create("d/f");
+  EXPECT_TRUE(fs_.SyncDir(dir_ / "d").ok());
+  EXPECT_TRUE(WriteBlock(*file, 0, 'a').ok());
+  EXPECT_TRUE(fs_.Rename(dir_ / "d/f", dir_ / "d/g").ok());
+  EXPECT_TRUE(fs_.PowerCut().ok());
+  EXPECT_EQ(Letters("d/f"), "none");
+  EXPECT_EQ(Letters("d/g"), "");
+}
+
 TEST_F(FaultyFileSystemTest, AShortenedWriteLeavesItsBeginning) {
   const auto file = Create("d/f");
   fs_.ShortenNthWrite(1, 1000);

@@ -200,6 +200,16 @@ TEST_F(FileSystemTest, CreateDirsSaysWhichDirectoriesToSync) {
   EXPECT_FALSE(fs_->CreateDirs(dir_ / "file/x").ok());
 }
 
+TEST_F(FileSystemTest, RenameReplacesAndNamesWhatIsMissing) {
+  EXPECT_TRUE(fs_->ReplaceFile(dir_ / "a", "new").ok());
+  EXPECT_TRUE(fs_->ReplaceFile(dir_ / "b", "old").ok());
+  EXPECT_TRUE(fs_->Rename(dir_ / "a", dir_ / "b").ok());
+  EXPECT_EQ(Contents(*fs_, dir_ / "b"), "new");
+  const absl::Status missing = fs_->Rename(dir_ / "a", dir_ / "b");
+  EXPECT_TRUE(absl::IsNotFound(missing)) << missing;
+  EXPECT_THAT(std::string(missing.message()), HasSubstr(dir_ / "a"));
+}
+
 TEST_F(FileSystemTest, ListIsSorted) {
   for (const char* name : {"b", "a", "c"}) ASSERT_TRUE(fs_->ReplaceFile(dir_ / name, "").ok());
   const auto names = fs_->List(dir_.path());

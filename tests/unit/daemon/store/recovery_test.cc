@@ -98,8 +98,56 @@ TEST_F(RecoveryTest, APackWhoseRemovalWasUndoneIsRemovedAndStrangersLeftAlone) {
   std::filesystem::remove(stranger);
 }
 
-// Without its catalog, or with an older copy of it, every pack, or the newest,
-// would look as if nobody needed it.
+TEST_F(RecoveryTest, ACatalogThatIsGoneOrDamagedOrOlderComesBackFromThePacks) {
+  const Layout layout(options_.data_dir);
+  const auto ids = PushSteps("a", {1, 2});
+  Get(store_->Pin(r_, ids.at(1), "release"));
+  Close();
+  const std::string older = dir_ / "older";
+  std::filesystem::copy_file(layout.Catalog(), older);
+  Open();
+  Get(store_->SetAlias(r_, ids.at(2), "good"));
+  Get(store_->AttachMetrics(r_, ids.at(2), {{"val_loss", 0.5}}));
+  SetPolicy(KeepLast(2));
+  Push({.attempt = 1, .step = 3});
+  const auto everything = [&] {
+    std::string text = ckpt::ToString(Get(store_->GetPolicy(r_)).policy);
+    for (const ckpt::Checkpoint& c : List(true)) {
+      text += fmt::format("\n{} {}: {}", c.step, absl::FormatTime(c.committed_at),
+                          ckpt::ReasonsText(c.verdict));
+      for (const std::string& pin : c.pins) text += " pin " + pin;
+      for (const std::string& alias : c.aliases) text += " alias " + alias;
+      for (const auto& [name, value] : c.metrics) text += fmt::format(" {}={}", name, value);
+    }
+    for (const std::string& event : History()) text += "\n" + event;
+    return text;
+  };
+  const std::string before = everything();
+  struct Case {
+    const char* what;
+    std::function<void()> harm;
+  };
+  for (const Case& c : std::vector<Case>{
+           {"gone", [&] { std::filesystem::remove(layout.Catalog()); }},
+           {"damaged", [&] { std::filesystem::resize_file(layout.Catalog(), 10000); }},
+           {"empty", [&] { std::filesystem::resize_file(layout.Catalog(), 0); }},
+           {"older",
+            [&] {
+              std::filesystem::copy_file(older, layout.Catalog(),
+                                         std::filesystem::copy_options::overwrite_existing);
+            }},
+       }) {
+    SCOPED_TRACE(c.what);
+    Close();
+    c.harm();
+    Open();
+    EXPECT_EQ(everything(), before);
+    EXPECT_TRUE(store_->Verify(r_, 0, [](const auto& p) { return p.damages.empty(); }).ok());
+  }
+}
+
+// Without catalog and journal, or with an older copy of it, every pack, or the
+// newest, would look as if nobody needed it.
 TEST_F(RecoveryTest, PacksThatTheCatalogNeverKnewAreNotTouchedAndTheStartIsRefused) {
   const Layout layout(options_.data_dir);
   const std::string catalog = layout.Catalog(), older = dir_ / "older";
@@ -111,8 +159,9 @@ TEST_F(RecoveryTest, PacksThatTheCatalogNeverKnewAreNotTouchedAndTheStartIsRefus
   Close();
   const std::vector<std::string> packs = PackFiles();
   ASSERT_THAT(packs, SizeIs(3));
-  const std::string whole = dir_ / "whole";
+  const std::string whole = dir_ / "whole", journal = dir_ / "journal";
   std::filesystem::rename(catalog, whole);
+  std::filesystem::rename(layout.Journal(), journal);
   struct Case {
     const char* what;
     std::function<void()> put;
@@ -125,6 +174,7 @@ TEST_F(RecoveryTest, PacksThatTheCatalogNeverKnewAreNotTouchedAndTheStartIsRefus
        }) {
     SCOPED_TRACE(c.what);
     std::filesystem::remove(catalog);
+    std::filesystem::remove_all(layout.Journal());
     c.put();
     const auto refused = Store::Open(options_, &fs_, &clock_);
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
@@ -133,6 +183,8 @@ TEST_F(RecoveryTest, PacksThatTheCatalogNeverKnewAreNotTouchedAndTheStartIsRefus
     EXPECT_EQ(PackFiles(), packs);
   }
   std::filesystem::rename(whole, catalog);
+  std::filesystem::remove_all(layout.Journal());
+  std::filesystem::rename(journal, layout.Journal());
   Open();
   EXPECT_THAT(Steps(), ElementsAre(3, 2, 1));
 }
