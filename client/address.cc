@@ -3,12 +3,8 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <cctype>
-#include <cerrno>
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 
 #include "proto/limits.h"
 #include "proto/names.h"
@@ -20,44 +16,6 @@ absl::Status BadAddress(const std::string& address, std::string_view what) {
   return BadField("address", fmt::format("\"{}\" is no address of a daemon: {}; write host:port, "
                                          "[ipv6]:port or unix:PATH",
                                          Printable(address), what));
-}
-
-std::string_view Trim(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
-  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-// The value of the line `address = "..."`, if `path` has one.
-absl::StatusOr<std::optional<std::string>> ReadAddress(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path);
-  if (!file) {
-    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
-    return MakeError(absl::StatusCode::kPermissionDenied, reason::kIoError,
-                     fmt::format("cannot read {}: {}", path, std::strerror(errno)));
-  }
-  std::string line;
-  for (int number = 1; std::getline(file, line); ++number) {
-    std::string_view rest = Trim(line);
-    if (!rest.starts_with("address")) continue;
-    rest = Trim(rest.substr(std::strlen("address")));
-    if (!rest.starts_with("=")) continue;
-    rest = Trim(rest.substr(1));
-    const char quote = rest.empty() ? '\0' : rest.front();
-    if (quote == '"' || quote == '\'') {
-      const size_t end = rest.find(quote, 1);
-      const std::string_view after =
-          end == std::string_view::npos ? "" : Trim(rest.substr(end + 1));
-      if (end != std::string_view::npos && (after.empty() || after.front() == '#')) {
-        return std::string(rest.substr(1, end - 1));
-      }
-    }
-    return BadField("address",
-                    fmt::format("line {} of {} is not address = \"host:port\"", number, path));
-  }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -105,17 +63,10 @@ absl::StatusOr<ResolvedAddress> ResolveAddress(const std::optional<std::string>&
   } else if (auto variable = env(kAddressVariable); variable.has_value() && !variable->empty()) {
     found = {*variable, kAddressVariable};
   } else {
-    std::string directory;
-    if (auto xdg = env("XDG_CONFIG_HOME"); xdg.has_value() && !xdg->empty()) {
-      directory = *xdg;
-    } else if (auto home = env("HOME"); home.has_value() && !home->empty()) {
-      directory = *home + "/.config";
-    }
-    if (!directory.empty()) {
-      const std::string path = directory + "/ckptd/client.toml";
-      ASSIGN_OR_RETURN(const std::optional<std::string> address, ReadAddress(path));
-      if (address.has_value()) found = {*address, path};
-    }
+    const std::string path = SettingsPath(env);
+    ASSIGN_OR_RETURN(const std::optional<std::string> address,
+                     ReadSetting(path, "address", "host:port"));
+    if (address.has_value()) found = {*address, path};
   }
   if (absl::Status status = CheckAddress(found.address); !status.ok()) {
     return Annotate(status, "from " + found.source);
@@ -124,11 +75,7 @@ absl::StatusOr<ResolvedAddress> ResolveAddress(const std::optional<std::string>&
 }
 
 absl::StatusOr<ResolvedAddress> ResolveAddress(const std::optional<std::string>& flag) {
-  return ResolveAddress(flag, [](const std::string& name) -> std::optional<std::string> {
-    const char* value = std::getenv(name.c_str());
-    if (value == nullptr) return std::nullopt;
-    return std::string(value);
-  });
+  return ResolveAddress(flag, ProcessEnvironment());
 }
 
 absl::Status Unreachable(const std::string& address, const std::string& detail) {

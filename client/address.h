@@ -1,10 +1,10 @@
 // Where the daemon is: "host:port" or "unix:PATH".
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 
+#include "client/settings.h"
 #include "proto/status.h"
 
 namespace ckpt {
@@ -23,7 +23,6 @@ struct ResolvedAddress {
   std::string address;
   std::string source;  // "the flag", "CKPTD_ADDRESS", a path, "the default"
 };
-using GetEnv = std::function<std::optional<std::string>(const std::string& name)>;
 absl::StatusOr<ResolvedAddress> ResolveAddress(const std::optional<std::string>& flag,
                                                const GetEnv& env);
 absl::StatusOr<ResolvedAddress> ResolveAddress(

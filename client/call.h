@@ -17,6 +17,7 @@ absl::StatusOr<Response> Client::Call(Method<Request, Response> method, const Re
   while (true) {
     grpc::ClientContext context;
     context.AddMetadata(kRequestIdHeader, id);
+    Authorize(context);
     context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
     Cancel::Scope scope(tries.cancel, [&context] { context.TryCancel(); });
     Response response;

@@ -46,14 +46,15 @@ void SleepConnecting(grpc::Channel& channel, absl::Duration duration, const Canc
 
 }  // namespace
 
-Client::Client(ClientOptions options) : given_(options), options_(std::move(options)) {
+Client::Client(ClientOptions given, std::string address, Credentials credentials)
+    : given_(std::move(given)), options_(given_), token_(std::move(credentials.token)) {
+  options_.address = std::move(address);
   grpc::ChannelArguments arguments = TunedChannelArguments();
   // A proxy for the web is none for the daemon beside the job.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // Each client its own connection: they do not share one's window.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  channel_ =
-      grpc::CreateCustomChannel(options_.address, grpc::InsecureChannelCredentials(), arguments);
+  channel_ = grpc::CreateCustomChannel(options_.address, credentials.channel, arguments);
   stub_ = v1::Checkpoints::NewStub(channel_);
   RetryWorld real = RetryWorld::Real();
   RetryWorld& world = options_.world;
@@ -69,8 +70,14 @@ Client::Client(ClientOptions options) : given_(options), options_(std::move(opti
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ClientOptions options) {
   ASSIGN_OR_RETURN(const ResolvedAddress resolved, ResolveAddress(options.address));
-  options.address = resolved.address;
-  return std::unique_ptr<Client>(new Client(std::move(options)));
+  ASSIGN_OR_RETURN(Credentials credentials,
+                   ResolveCredentials(options.credentials, resolved.address, ProcessEnvironment()));
+  return std::unique_ptr<Client>(
+      new Client(std::move(options), resolved.address, std::move(credentials)));
+}
+
+void Client::Authorize(grpc::ClientContext& context) const {
+  if (!token_.empty()) context.AddMetadata(kTokenHeader, kTokenScheme + token_);
 }
 
 absl::Status Client::Translate(const absl::Status& status) const {

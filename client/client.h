@@ -18,6 +18,7 @@
 #include <grpcpp/channel.h>
 
 #include "ckpt/v1/service.grpc.pb.h"
+#include "client/credentials.h"
 #include "client/retry.h"
 #include "client/transfer.h"
 #include "proto/model.h"
@@ -27,6 +28,7 @@ namespace ckpt {
 
 struct ClientOptions {
   std::string address;  // empty: client/address.h decides (CKPTD_ADDRESS, file, default)
+  CredentialOptions credentials;  // token and TLS; empty: environment and file decide
   absl::Duration call_deadline = absl::Minutes(1);  // one try of one call
   // One try of a call that waits for a disk or for much work: CommitShard,
   // Prune, SetPolicy, SetBudget, DeleteCheckpoints, DeleteRun.
@@ -155,6 +157,10 @@ struct DeleteResult {
   std::vector<Checkpoint> checkpoints;
   uint64_t freed_bytes = 0;
 };
+struct NewToken {
+  Token token;
+  std::string text;  // "ckpt_ID_SECRET": told here and nowhere else
+};
 struct DeleteRunResult {
   uint64_t checkpoints = 0;
   uint64_t freed_bytes = 0;
@@ -165,7 +171,8 @@ struct DeleteRunResult {
 // Thread-safe. One channel; cheap to share, not copyable.
 class Client {
  public:
-  // Does not reach for the daemon yet. INVALID_ARGUMENT: no address.
+  // Does not reach for the daemon yet. INVALID_ARGUMENT: no address, or a token
+  // or certificate that is none.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(ClientOptions options = {});
 
   // Training: push.
@@ -239,17 +246,28 @@ class Client {
   absl::Status DeleteAlias(const RunName& run, const std::string& alias);
   absl::StatusOr<Run> Rewind(const RunName& run, uint64_t checkpoint_id);
 
+  // Access (access.cc).
+  absl::StatusOr<Quota> GetQuota(const std::string& project);
+  absl::StatusOr<Quota> SetQuota(const std::string& project, const QuotaChange& change);
+  absl::StatusOr<NewToken> CreateToken(const TokenSpec& spec);
+  // Newest first. Empty: all that this client's token is for.
+  absl::StatusOr<std::vector<Token>> ListTokens(const std::string& project = "",
+                                                bool include_ended = false);
+  absl::StatusOr<Token> RevokeToken(const std::string& id);
+
   // For upload.cc and download.cc.
   const ClientOptions& options() const { return options_; }  // `address` resolved
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   // Another one to the same daemon, with a connection of its own.
   absl::StatusOr<std::unique_ptr<Client>> Beside() const { return Connect(given_); }
+  // Every call's context passes here before the call is made.
+  void Authorize(grpc::ClientContext& context) const;
   // `status` as it leaves the library: a broken line becomes UNREACHABLE, a
   // peer that is no ckptd is named.
   absl::Status Translate(const absl::Status& status) const;
 
  private:
-  explicit Client(ClientOptions options);
+  Client(ClientOptions given, std::string address, Credentials credentials);
 
   template <typename Request, typename Response>
   using Method = grpc::Status (v1::Checkpoints::Stub::*)(grpc::ClientContext*, const Request&,
@@ -268,6 +286,7 @@ class Client {
 
   const ClientOptions given_;
   ClientOptions options_;
+  const std::string token_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Checkpoints::Stub> stub_;
 };

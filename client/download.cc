@@ -110,6 +110,7 @@ class Fetcher {
     message.set_client_compares(!damaged_at_);
     message.mutable_chunks()->Add(request_.chunks.begin() + next_, request_.chunks.end());
     grpc::ClientContext context;
+    client_.Authorize(context);
     Cancel::Scope scope(cancel_, [&context] { context.TryCancel(); });
     const std::unique_ptr<grpc::ClientReader<grpc::ByteBuffer>> reader(
         grpc::internal::ClientReaderFactory<grpc::ByteBuffer>::Create(client_.channel().get(),

@@ -128,6 +128,7 @@ class Pusher {
                                                    grpc::internal::RpcMethod::CLIENT_STREAMING);
     Borrowed borrowed;  // outlives the call
     grpc::ClientContext context;
+    client_.Authorize(context);
     Cancel::Scope scope(cancel_, [&context] { context.TryCancel(); });
     v1::PushChunksResponse response;
     const std::unique_ptr<grpc::ClientWriter<grpc::ByteBuffer>> writer(

@@ -32,6 +32,7 @@ absl::StatusOr<VerifyResult> Client::Verify(
   Retry retry(options_.retry, options_.world);
   while (true) {
     grpc::ClientContext context;
+    Authorize(context);
     auto reader = stub_->Verify(&context, request);
     VerifyResult result;
     bool done = false, shown = false;

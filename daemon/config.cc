@@ -159,7 +159,10 @@ absl::StatusOr<uint64_t> ParseBudget(const std::string& text) {
 // "CKPTD_KEEP_LAST"; empty for what the environment does not set.
 std::string VariableOf(const CLI::Option& option) {
   const std::vector<std::string>& names = option.get_lnames();
-  if (names.empty() || names[0] == "help" || names[0] == "version") return "";
+  if (names.empty() || names[0] == "help" || names[0] == "version" ||
+      names[0] == "create-admin-token") {
+    return "";
+  }
   std::string variable = "CKPTD_" + absl::AsciiStrToUpper(names[0]);
   std::replace(variable.begin(), variable.end(), '-', '_');
   return variable;
@@ -286,6 +289,14 @@ Config LoadConfig(int argc, const char* const* argv) {
                  "Address of /metrics, /healthz and /readyz over HTTP, such as 127.0.0.1:7421, or "
                  "none")
       ->capture_default_str();
+  app.add_option("--auth", config.auth,
+                 "off: whoever reaches an address may everything; tokens: every call needs one")
+      ->check(OneOf({"off", "tokens"}))
+      ->capture_default_str();
+  app.add_option("--create-admin-token", config.create_admin_token,
+                 "Make a token that may everything, write it into this new file (-: to standard "
+                 "output), and end")
+      ->configurable(false);
   app.add_option("--log-level", config.log_level, "debug, info, warn or error")
       ->check(OneOf({"debug", "info", "warn", "error"}))
       ->capture_default_str();

@@ -32,6 +32,8 @@ struct Config {
   uint64_t scrub_rate = 16ull << 20;  // bytes a second; 0: any
   absl::Duration scrub_interval = absl::Hours(7 * 24);
   bool allow_remote = false;  // listen beyond loopback although nothing is encrypted
+  std::string auth = "off";   // or "tokens"
+  std::string create_admin_token;  // do that, write it there, and end; "-": standard output
   ckpt::Policy default_policy;
 
   // Set instead of everything else: print `text` and end with `exit_code`

@@ -1,16 +1,21 @@
 // ckptd: reads the settings, opens the store, serves, drains.
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include <fmt/format.h>
 #include <grpc/support/log.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/access/tokens.h"
 #include "daemon/config.h"
 #include "daemon/metrics/metrics.h"
 #include "daemon/monitor/monitor.h"
@@ -20,6 +25,7 @@
 #include "daemon/server.h"
 #include "daemon/store/store.h"
 #include "daemon/warden.h"
+#include "proto/names.h"
 #include "proto/status.h"
 
 namespace {
@@ -56,6 +62,36 @@ void LogOfGrpc(gpr_log_func_args* line) {
 int Fail(const absl::Status& status) {
   spdlog::error("{}", std::string(status.message()));
   return 1;
+}
+
+// Makes the token that makes all others, and puts it where only its owner reads it.
+absl::Status CreateAdminToken(ckptd::Tokens& tokens, const std::string& path) {
+  int file = STDOUT_FILENO;
+  if (path != "-") {
+    // Before the token is made: one that nobody can read would be of no use.
+    file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file < 0) {
+      return ckpt::BadField("create-admin-token",
+                            fmt::format("cannot create {}: {}; name a file that is not there yet",
+                                        ckpt::Printable(path, 400), std::strerror(errno)));
+    }
+  }
+  const auto made = tokens.Create({.name = "admin", .role = ckpt::Role::kAdmin}, "");
+  if (!made.ok()) {
+    if (path != "-") unlink(path.c_str());
+    return made.status();
+  }
+  const std::string line = made->text + "\n";
+  const bool written = write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()) &&
+                       (path == "-" || (fsync(file) == 0 && close(file) == 0));
+  if (!written) {
+    return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kIoError,
+                           fmt::format("cannot write the token to {}: {}",
+                                       ckpt::Printable(path, 400), std::strerror(errno)));
+  }
+  spdlog::info("token {} may everything; it was written to {}", made->token.id,
+               path == "-" ? "standard output" : path);
+  return absl::OkStatus();
 }
 
 void Reload(int argc, char** argv, ckptd::Store& store) {
@@ -118,7 +154,22 @@ int main(int argc, char** argv) {
   auto store = ckptd::Store::Open(options, fs.get(), &clock);
   if (!store.ok()) return Fail(store.status());
 
-  auto server = ckptd::Server::Start(config, store->get());
+  auto tokens = std::make_unique<ckptd::Tokens>((*store)->catalog(), &clock);
+  if (!config.create_admin_token.empty()) {
+    const absl::Status created = CreateAdminToken(*tokens, config.create_admin_token);
+    return created.ok() ? 0 : Fail(created);
+  }
+  if (config.auth == "tokens") {
+    const absl::StatusOr<bool> has_admin = tokens->HasAdmin();
+    if (!has_admin.ok()) return Fail(has_admin.status());
+    if (!*has_admin) {
+      spdlog::warn(
+          "every call needs a token and nobody can make one: stop ckptd and run it with "
+          "--create-admin-token FILE once");
+    }
+  }
+
+  auto server = ckptd::Server::Start(config, store->get(), tokens.get());
   if (!server.ok()) return Fail(server.status());
   ckptd::Warden warden(config, store->get(), server->get());
   std::unique_ptr<ckptd::Monitor> monitor;
@@ -142,6 +193,7 @@ int main(int argc, char** argv) {
   warden.Drain(signals);
   server->reset();
   monitor.reset();
+  tokens.reset();
   store->reset();
   spdlog::info("stopped");
   return 0;

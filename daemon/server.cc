@@ -7,7 +7,6 @@
 #include <cstring>
 #include <thread>
 
-#include <absl/strings/numbers.h>
 #include <absl/synchronization/notification.h>
 
 #include <fmt/format.h>
@@ -16,45 +15,15 @@
 #include <grpcpp/grpcpp.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/listen.h"
 #include "daemon/rpc/interceptor.h"
 #include "proto/channel.h"
-#include "proto/names.h"
+#include "proto/loopback.h"
 
 namespace ckptd {
 namespace {
 
 constexpr absl::Duration kQuietInterval = absl::Milliseconds(50);
-
-bool IsLoopback(const std::string& address) {
-  return address.starts_with("unix:") || address.starts_with("localhost:") ||
-         address.starts_with("127.") || address.starts_with("[::1]:");
-}
-
-absl::Status CheckAddress(const std::string& address, bool allow_remote) {
-  if (address.starts_with("unix:")) {
-    if (address.size() > 5 && address.size() - 5 < sizeof(sockaddr_un::sun_path)) {
-      return absl::OkStatus();
-    }
-    return ckpt::BadField("listen", fmt::format("\"{}\" is no address: the path of a Unix socket "
-                                                "has 1 to {} bytes", ckpt::Printable(address),
-                                                sizeof(sockaddr_un::sun_path) - 1));
-  }
-  size_t colon = address.rfind(':');
-  int port = -1;
-  bool good = colon != std::string::npos && colon > 0 &&
-              absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 0 && port <= 65535;
-  if (!good) {
-    return ckpt::BadField("listen", fmt::format("\"{}\" is no address to listen on: write host:port "
-                                                "or unix:PATH", ckpt::Printable(address)));
-  }
-  if (!IsLoopback(address) && !allow_remote) {
-    return ckpt::BadField("listen", fmt::format("{} can be reached from other machines, and "
-                                                "nothing is encrypted or authenticated: listen on "
-                                                "127.0.0.1, or pass --allow-remote on a network "
-                                                "you trust", address));
-  }
-  return absl::OkStatus();
-}
 
 absl::Status CannotListen(const std::string& address) {
   return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kUnreachable,
@@ -77,11 +46,10 @@ bool IsServed(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Store* store) {
-  std::unique_ptr<Server> server(new Server(store));
-  for (const std::string& address : config.listen) {
-    RETURN_IF_ERROR(CheckAddress(address, config.allow_remote));
-  }
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Store* store,
+                                                      Tokens* tokens) {
+  std::unique_ptr<Server> server(new Server(Guard(store, tokens, config.auth == "tokens"), store));
+  for (const std::string& address : config.listen) RETURN_IF_ERROR(CheckListen(address, config));
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -107,8 +75,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
     server->addresses_.push_back(
         unix_socket ? address
                     : fmt::format("{}:{}", address.substr(0, address.rfind(':')), ports[i]));
-    if (!IsLoopback(address)) {
-      spdlog::warn("{} is open to the network without encryption or authentication", address);
+    if (!ckpt::IsLoopback(address)) {
+      spdlog::warn("{} is open to the network without encryption{}", address,
+                   config.auth == "tokens" ? "" : " or authentication");
     }
   }
   return server;

@@ -9,7 +9,9 @@
 #include <absl/time/time.h>
 #include <grpcpp/server.h>
 
+#include "daemon/access/tokens.h"
 #include "daemon/config.h"
+#include "daemon/rpc/guard.h"
 #include "daemon/rpc/health_service.h"
 #include "daemon/rpc/service.h"
 #include "daemon/store/store.h"
@@ -20,8 +22,10 @@ namespace ckptd {
 class Server {
  public:
   // Binds every address, or none: UNAVAILABLE names the one that failed.
-  // INVALID_ARGUMENT for an address that is not loopback, without allow_remote.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config, Store* store);
+  // INVALID_ARGUMENT for an address that may not be served on (listen.h). Both
+  // `store` and `tokens` must outlive the server.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config, Store* store,
+                                                       Tokens* tokens);
 
   // The addresses, with the ports that were chosen for port 0.
   const std::vector<std::string>& addresses() const { return addresses_; }
@@ -39,9 +43,11 @@ class Server {
   void Drain(absl::Duration timeout);
 
  private:
-  explicit Server(Store* store) : service_(store), health_service_(store) {}
+  Server(Guard guard, Store* store)
+      : guard_(guard), service_(guard_), health_service_(store) {}
 
   std::atomic<int> calls_ = 0;  // under way, chunk streams not counted
+  const Guard guard_;
   CheckpointsService service_;
   HealthService health_service_;
   std::unique_ptr<grpc::Server> server_;

@@ -18,5 +18,8 @@ inline constexpr char kFetchChunksMethod[] = "/ckpt.v1.Checkpoints/FetchChunks";
 
 // The metadata that carries a call's request id (service.proto).
 inline constexpr char kRequestIdHeader[] = "ckpt-request-id";
+// The metadata that carries the token, and what comes before it there.
+inline constexpr char kTokenHeader[] = "authorization";
+inline constexpr char kTokenScheme[] = "Bearer ";
 
 }  // namespace ckpt

@@ -42,6 +42,15 @@ v1::Budget ToProto(const Budget& budget);
 Budget FromProto(const v1::Budget& message);
 v1::Scrub ToProto(const Scrub& scrub);
 Scrub FromProto(const v1::Scrub& message);
+v1::Quota ToProto(const Quota& quota);
+Quota FromProto(const v1::Quota& message);
+v1::SetQuotaRequest ToProto(const std::string& project, const QuotaChange& change);
+// INVALID_ARGUMENT for a limit of zero.
+absl::StatusOr<QuotaChange> FromProto(const v1::SetQuotaRequest& message);
+v1::Token ToProto(const Token& token);
+Token FromProto(const v1::Token& message);
+v1::CreateTokenRequest ToProto(const TokenSpec& spec);
+absl::StatusOr<TokenSpec> FromProto(const v1::CreateTokenRequest& message);  // all checked
 v1::GetStatsResponse ToProto(const Stats& stats);
 Stats FromProto(const v1::GetStatsResponse& message);
 

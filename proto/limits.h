@@ -21,6 +21,7 @@ inline constexpr size_t kMaxLabels = 64;            // a checkpoint
 inline constexpr size_t kMaxLabelBytes = 4096;      // a label's key and value together
 inline constexpr size_t kMaxErrorTextBytes = 4096;  // a load report's error; longer is cut
 inline constexpr size_t kMaxRequestIdBytes = 128;
+inline constexpr int64_t kMaxTokenDays = 36525;  // a token's lifetime: a hundred years
 inline constexpr uint32_t kMaxPageSize = 1000;
 inline constexpr uint32_t kDefaultPageSize = 100;
 

@@ -21,6 +21,9 @@ constexpr DTypeFacts kDTypes[] = {
     {"C128", 16}, {"U16", 2}, {"U32", 4}, {"U64", 8},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
 };
 
+// Indexed by Role's numbers.
+constexpr const char* kRoles[] = {"none", "read", "write", "admin"};
+
 }  // namespace
 
 size_t ElementBytes(DType dtype) {
@@ -51,6 +54,18 @@ const Entry* Manifest::Find(std::string_view name) const {
     if (entry.name == name) return &entry;
   }
   return nullptr;
+}
+
+std::string_view RoleName(Role role) {
+  auto i = static_cast<size_t>(role);
+  return i < std::size(kRoles) ? kRoles[i] : "unknown";
+}
+
+std::optional<Role> ParseRole(std::string_view name) {
+  for (size_t i = 1; i < std::size(kRoles); ++i) {
+    if (name == kRoles[i]) return static_cast<Role>(i);
+  }
+  return std::nullopt;
 }
 
 std::string RunName::ToString() const {

@@ -165,6 +165,49 @@ struct Budget {
   uint64_t stored_bytes = 0;
 };
 
+// What a project may have at most.
+struct Quota {
+  struct Limit {
+    uint64_t limit = 0;  // 0: none
+    bool is_default = true;
+    uint64_t used = 0;
+  };
+  std::string project;
+  Limit bytes, checkpoints, uploads;
+};
+// How limits are to change; absent: as they are.
+struct QuotaChange {
+  struct Limit {
+    std::optional<uint64_t> limit;  // 0: none; absent: back to the daemon's default
+  };
+  std::optional<Limit> bytes, checkpoints, uploads;
+};
+
+// ---- Tokens --------------------------------------------------------------------
+
+// Each may what the one before may. Values equal ckpt.v1.Role's numbers.
+enum class Role : uint8_t { kNone = 0, kRead = 1, kWrite = 2, kAdmin = 3 };
+// "read"; "none" for kNone.
+std::string_view RoleName(Role role);
+std::optional<Role> ParseRole(std::string_view name);  // never kNone
+
+struct Token {
+  std::string id;
+  std::string name;
+  std::string project;  // empty: all projects
+  Role role = Role::kNone;
+  absl::Time created_at;
+  std::optional<absl::Time> expires_at, last_used_at, revoked_at;
+  std::string created_by;
+};
+// What a token is to be.
+struct TokenSpec {
+  std::string name;
+  std::string project;  // empty: all projects
+  Role role = Role::kNone;
+  std::optional<absl::Duration> lifetime;  // absent: until it is revoked
+};
+
 // ---- Other answers -------------------------------------------------------------
 
 struct Attempt {

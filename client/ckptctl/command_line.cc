@@ -145,6 +145,7 @@ std::unique_ptr<CLI::App> BuildCommandLine(Session& session) {
   AddAlias(*app, session);
   AddPolicy(*app, session);
   AddBudget(*app, session);
+  AddToken(*app, session);
   AddCompletion(*app, session);
   AddVersion(*app, session);
   return app;
@@ -216,6 +217,8 @@ std::vector<std::string> Complete(CLI::App& app, Session& session,
     } else if (pending->check_lname("unset")) {
       candidates = {"keep-last",  "keep-best",   "keep-every-steps", "keep-within", "keep-hourly",
                     "keep-daily", "keep-weekly", "keep-monthly",     "keep-yearly", "keep-bytes"};
+    } else if (pending->check_lname("role")) {
+      candidates = {"read", "write", "admin"};
     } else if (pending->check_lname("run")) {
       candidates = session.CompleteRuns(current, false);
     }

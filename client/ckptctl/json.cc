@@ -198,6 +198,33 @@ Json ToJson(const Budget& budget) {
   return json;
 }
 
+Json ToJson(const Quota& quota) {
+  const auto limit = [](const Quota::Limit& l) -> Json {
+    return {{"limit", l.limit == 0 ? Json() : Json(l.limit)},
+            {"is_default", l.is_default},
+            {"used", l.used}};
+  };
+  return {{"project", quota.project},
+          {"bytes", limit(quota.bytes)},
+          {"checkpoints", limit(quota.checkpoints)},
+          {"uploads", limit(quota.uploads)}};
+}
+
+Json ToJson(const Token& token) {
+  const auto time = [](const std::optional<absl::Time>& at) {
+    return at ? Json(FormatTimeUtc(*at)) : Json();
+  };
+  return {{"id", token.id},
+          {"name", token.name},
+          {"project", token.project.empty() ? Json() : Json(token.project)},
+          {"role", RoleName(token.role)},
+          {"created_at", FormatTimeUtc(token.created_at)},
+          {"expires_at", time(token.expires_at)},
+          {"last_used_at", time(token.last_used_at)},
+          {"revoked_at", time(token.revoked_at)},
+          {"created_by", token.created_by}};
+}
+
 Json ToJson(const Event& event) {
   return {{"id", event.id},
           {"at", FormatTimeUtc(event.at)},

@@ -16,6 +16,8 @@ Json ToJson(const Checkpoint& checkpoint);
 Json ToJson(const Run& run);
 Json ToJson(const Policy& policy);
 Json ToJson(const Budget& budget);
+Json ToJson(const Quota& quota);
+Json ToJson(const Token& token);
 Json ToJson(const Event& event);
 Json ToJson(const Timeline& timeline);
 Json ToJson(const Scrub& scrub);

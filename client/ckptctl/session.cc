@@ -69,6 +69,17 @@ void Session::AddGlobalFlags(CLI::App* verb) {
   verb->add_option("--wait", wait_, "How long to try when the daemon does not answer (default 2s)")
       ->type_name("TIME")
       ->group(kGroup);
+  const auto file = [&](const char* flag, std::string& value, const char* text) {
+    verb->add_option(flag, value, text)->type_name("FILE")->group(kGroup);
+  };
+  file("--token-file", credentials_.token_file,
+       "Holds the token to send; else $CKPTD_TOKEN, $CKPTD_TOKEN_FILE, or token_file of "
+       "client.toml");
+  file("--tls-ca", credentials_.tls.ca,
+       "TLS: who signed the daemon's certificate; else $CKPTD_TLS_CA, or tls_ca of client.toml");
+  file("--tls-cert", credentials_.tls.cert,
+       "TLS: the certificate to show, if the daemon wants one");
+  file("--tls-key", credentials_.tls.key, "TLS: its key");
 }
 
 void Session::AddCommonFlags(CLI::App* verb, bool short_output_flag) {
@@ -109,6 +120,7 @@ absl::StatusOr<std::unique_ptr<Client>> Session::Connect(absl::Duration at_least
   ASSIGN_OR_RETURN(const ResolvedAddress resolved, ResolveAddress(flag));
   ClientOptions options;
   options.address = resolved.address;
+  options.credentials = credentials_;
   options.retry.window = std::max(wait, at_least);
   options.retry.max_backoff = absl::Seconds(1);
   return Client::Connect(std::move(options));

@@ -98,6 +98,7 @@ class Session {
   absl::StatusOr<Resolved> Ask(const std::string& text, bool include_removed);
   absl::StatusOr<std::unique_ptr<Client>> Connect(absl::Duration at_least);
 
+  CredentialOptions credentials_;
   std::string address_, output_ = "table", wait_ = "2s";
   bool json_ = false, yes_ = false;
   int exit_code_ = 0;

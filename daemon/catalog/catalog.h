@@ -1,7 +1,7 @@
 // The catalog: metadata in SQLite (WAL, synchronous=FULL), one writer, readers
 // beside it. The only folder with sqlite3_* calls and with SQL; queries live by
 // subject in runs.h, checkpoints.h, chunks.h, damage.h, scrub.h, uploads.h,
-// resumes.h, events.h, answers.h.
+// resumes.h, events.h, answers.h, tokens.h.
 //
 // Thread-safe. Transactions are not: each belongs to one thread. Errors:
 // UNAVAILABLE/IO_ERROR, RESOURCE_EXHAUSTED/NO_SPACE (disk full),

@@ -355,6 +355,31 @@ CREATE TABLE position (
 INSERT INTO position (one, catalog, sequence, digest)
 VALUES (1, randomblob(16), 0, randomblob(32));
 )sql",
+    // 9: who may call. Of a secret there is only what recognizes it.
+    R"sql(
+CREATE TABLE tokens (
+  row          INTEGER PRIMARY KEY AUTOINCREMENT,
+  id           TEXT    NOT NULL UNIQUE,
+  name         TEXT    NOT NULL,
+  project      TEXT    NOT NULL,                  -- a name, as it may have no run yet; empty: all
+  role         INTEGER NOT NULL,                  -- v1.Role
+  salt         BLOB    NOT NULL,
+  hash         BLOB    NOT NULL,
+  request_id   TEXT    UNIQUE,                    -- of the call that made it
+  created_at   INTEGER NOT NULL,
+  expires_at   INTEGER,
+  last_used_at INTEGER,
+  revoked_at   INTEGER,
+  created_by   TEXT    NOT NULL                   -- a token's id; empty: none
+) STRICT;
+CREATE INDEX tokens_by_project ON tokens (project, row);
+)sql",
+    // 10: what a project may have at most. 0: no limit; NULL: the daemon's default.
+    R"sql(
+ALTER TABLE projects ADD COLUMN quota_bytes INTEGER;
+ALTER TABLE projects ADD COLUMN quota_checkpoints INTEGER;
+ALTER TABLE projects ADD COLUMN quota_uploads INTEGER;
+)sql",
 };
 
 absl::StatusOr<int> VersionOf(Connection& connection) {

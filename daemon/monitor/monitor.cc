@@ -4,14 +4,10 @@
 #include <fmt/format.h>
 
 #include "daemon/monitor/families.h"
+#include "proto/loopback.h"
 
 namespace ckptd {
 namespace {
-
-bool IsLoopback(const std::string& address) {
-  return address.starts_with("localhost:") || address.starts_with("127.") ||
-         address.starts_with("[::1]:");
-}
 
 HttpServer::Response Answer(bool good, const std::vector<std::string>& problems) {
   if (good) return {.body = "ok\n"};
@@ -22,7 +18,7 @@ HttpServer::Response Answer(bool good, const std::vector<std::string>& problems)
 
 absl::StatusOr<std::unique_ptr<Monitor>> Monitor::Start(Options options, Store* store,
                                                         const os::Pulse* main) {
-  if (!IsLoopback(options.listen) && !options.allow_remote) {
+  if (!ckpt::IsLoopback(options.listen) && !options.allow_remote) {
     return ckpt::BadField("metrics-listen",
                           fmt::format("metrics on {} can be read from other machines: listen on "
                                       "127.0.0.1, or pass --allow-remote on a network you trust",

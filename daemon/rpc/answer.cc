@@ -17,8 +17,7 @@
 
 namespace ckptd {
 
-grpc::Status Answer(const char* name, const std::function<absl::Status()>& call) {
-  absl::Status status = call();
+grpc::Status Ended(const char* name, const absl::Status& status) {
   if (!status.ok()) {
     bool ours = absl::IsInternal(status) || absl::IsUnknown(status) || absl::IsDataLoss(status) ||
                 absl::IsUnavailable(status);
@@ -34,6 +33,7 @@ void LogStreamEnd(const char* name, const absl::Status& status) {
 }
 
 absl::StatusOr<RequestKey> ReadRequestKey(const char* name, const grpc::ServerContext& context,
+                                          const Caller& caller,
                                           const google::protobuf::Message& request) {
   RequestKey key;
   const auto [first, last] = context.client_metadata().equal_range(ckpt::kRequestIdHeader);
@@ -47,6 +47,8 @@ absl::StatusOr<RequestKey> ReadRequestKey(const char* name, const grpc::ServerCo
         fmt::format("{} gives a call one id of 1 to {} printable ASCII characters",
                     ckpt::kRequestIdHeader, ckpt::kMaxRequestIdBytes));
   }
+  // No name holds a blank.
+  if (caller.project) key.id = *caller.project + " " + key.id;
   key.method = name;
   std::string bytes;
   google::protobuf::io::StringOutputStream sink(&bytes);
@@ -86,6 +88,12 @@ absl::StatusOr<ckpt::Metrics> ParseMetrics(
     }
   }
   return parsed;
+}
+
+absl::StatusOr<std::string> ParseProject(const std::string& name) {
+  if (name.empty()) return std::string(ckpt::kDefaultProject);
+  RETURN_IF_ERROR(ckpt::CheckName("project name", name));
+  return name;
 }
 
 uint32_t PageSize(uint32_t requested) {

@@ -1,14 +1,15 @@
-// What every call shares: the one place where a status leaves the daemon, and
-// checks of fields that several requests have.
+// What every call shares: the guard before it, the one place where a status
+// leaves the daemon, and checks of fields that several requests have.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include <grpcpp/server_context.h>
 
 #include "ckpt/v1/service.pb.h"
+#include "daemon/rpc/guard.h"
 #include "daemon/store/store.h"
 #include "proto/convert.h"
 #include "proto/model.h"
@@ -16,16 +17,32 @@
 
 namespace ckptd {
 
-// Runs `call` and converts its status; failures go to the log with `name`.
-grpc::Status Answer(const char* name, const std::function<absl::Status()>& call);
+// Converts the status of a call, and says in the log that it was refused.
+grpc::Status Ended(const char* name, const absl::Status& status);
+
+// Runs `call` if the guard admits who makes it, and converts its status. It may
+// ask who that is: by a `const Caller&`.
+template <typename Request, typename Call>
+grpc::Status Answer(const char* name, const Guard& guard, const grpc::ServerContext* context,
+                    const Request* request, const Call& call) {
+  absl::StatusOr<Caller> caller = guard.Admit(name, *context, *request);
+  if (!caller.ok()) return Ended(name, caller.status());
+  if constexpr (std::is_invocable_v<Call, const Caller&>) {
+    return Ended(name, call(*caller));
+  } else {
+    return Ended(name, call());
+  }
+}
 // The same log for a bulk stream, whose reactor converts the status; one that
 // the client broke off is not said.
 void LogStreamEnd(const char* name, const absl::Status& status);
 
 // The id that the client gave the call (kRequestIdHeader), with what must be the
-// same when it comes again; no id where the client gave none.
-// INVALID_ARGUMENT/BAD_FIELD for one that is no id.
+// same when it comes again; no id where the client gave none. Projects do not
+// share ids: none can take another's. INVALID_ARGUMENT/BAD_FIELD for one that is
+// no id.
 absl::StatusOr<RequestKey> ReadRequestKey(const char* name, const grpc::ServerContext& context,
+                                          const Caller& caller,
                                           const google::protobuf::Message& request);
 // Whether the call was answered before; `response` is filled when it was.
 absl::StatusOr<bool> AnsweredBefore(Store* store, const RequestKey& key,
@@ -36,16 +53,17 @@ absl::StatusOr<bool> AnsweredBefore(Store* store, const RequestKey& key,
 // store, and `convert` makes the response out of the result. A request with
 // `dry_run` has no effect that could come twice.
 template <typename Result, typename Request, typename Response, typename Convert, typename Call>
-grpc::Status AnswerOnce(const char* name, Store* store, const grpc::ServerContext* context,
+grpc::Status AnswerOnce(const char* name, const Guard& guard, const grpc::ServerContext* context,
                         const Request* request, Response* response, const Convert& convert,
                         const Call& call) {
-  return Answer(name, [&]() -> absl::Status {
+  Store* const store = guard.store();
+  return Answer(name, guard, context, request, [&](const Caller& caller) -> absl::Status {
     Once<Result> once;
     once.answer = [&](const Result& result) { return convert(result).SerializeAsString(); };
     bool dry_run = false;
     if constexpr (requires { request->dry_run(); }) dry_run = request->dry_run();
     if (!dry_run) {
-      ASSIGN_OR_RETURN(once.request, ReadRequestKey(name, *context, *request));
+      ASSIGN_OR_RETURN(once.request, ReadRequestKey(name, *context, caller, *request));
     }
     ASSIGN_OR_RETURN(bool answered, AnsweredBefore(store, once.request, response));
     if (answered) return absl::OkStatus();
@@ -75,6 +93,9 @@ Response Empty(const Done&) {
 // Metrics by name: names checked, none twice, at most kMaxMetrics.
 absl::StatusOr<ckpt::Metrics> ParseMetrics(
     const google::protobuf::RepeatedPtrField<ckpt::v1::Metric>& metrics);
+
+// A project's name; empty: the default one.
+absl::StatusOr<std::string> ParseProject(const std::string& name);
 
 // 0 is the default size; more than the maximum is cut to it.
 uint32_t PageSize(uint32_t requested);

@@ -1,19 +1,11 @@
 #include "daemon/rpc/answer.h"
 #include "daemon/rpc/service.h"
 #include "proto/convert.h"
-#include "proto/limits.h"
-#include "proto/names.h"
 
 namespace ckptd {
 namespace {
 
 namespace v1 = ckpt::v1;
-
-absl::StatusOr<std::string> ParseProject(const std::string& name) {
-  if (name.empty()) return std::string(ckpt::kDefaultProject);
-  RETURN_IF_ERROR(ckpt::CheckName("project name", name));
-  return name;
-}
 
 // Absent: the daemon's default; 0: none.
 absl::StatusOr<std::optional<uint64_t>> ParseBudget(const v1::SetBudgetRequest& request) {
@@ -43,10 +35,10 @@ v1::SetBudgetResponse BudgetSet(const Store::BudgetResult& result) {
 
 }  // namespace
 
-grpc::Status CheckpointsService::GetBudget(grpc::ServerContext*,
+grpc::Status CheckpointsService::GetBudget(grpc::ServerContext* context,
                                            const v1::GetBudgetRequest* request,
                                            v1::GetBudgetResponse* response) {
-  return Answer("GetBudget", [&]() -> absl::Status {
+  return Answer("GetBudget", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::string project, ParseProject(request->project()));
     ASSIGN_OR_RETURN(const ckpt::Budget budget, store_->GetBudget(project));
     *response->mutable_budget() = ckpt::ToProto(budget);
@@ -58,7 +50,7 @@ grpc::Status CheckpointsService::SetBudget(grpc::ServerContext* context,
                                            const v1::SetBudgetRequest* request,
                                            v1::SetBudgetResponse* response) {
   return AnswerOnce<Store::BudgetResult>(
-      "SetBudget", store_, context, request, response, BudgetSet,
+      "SetBudget", guard_, context, request, response, BudgetSet,
       [&](const Once<Store::BudgetResult>& once) -> absl::StatusOr<Store::BudgetResult> {
         ASSIGN_OR_RETURN(const std::string project, ParseProject(request->project()));
         ASSIGN_OR_RETURN(const std::optional<uint64_t> bytes, ParseBudget(*request));

@@ -67,7 +67,9 @@ absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest&
   return indices;
 }
 
-absl::Status SendChunks(Store& store, WriteStream& stream, const v1::FetchChunksRequest& request) {
+absl::Status SendChunks(const Guard& guard, WriteStream& stream, Caller caller,
+                        const v1::FetchChunksRequest& request) {
+  Store& store = *guard.store();
   ASSIGN_OR_RETURN(auto reader, store.OpenReader(request.checkpoint_id(), request.rank()));
   ASSIGN_OR_RETURN(std::vector<uint32_t> indices, SelectChunks(request, reader->manifest()));
   size_t told = 0;
@@ -76,6 +78,7 @@ absl::Status SendChunks(Store& store, WriteStream& stream, const v1::FetchChunks
     const size_t end = std::min(indices.size(), ahead);
     reader->Prefetch(std::span(indices).subspan(told, end - told));
     told = end;
+    RETURN_IF_ERROR(guard.tokens()->CheckAgain(caller));
     uint32_t length = reader->manifest().chunks[indices[i]].length;
     // Read straight into the memory that gRPC sends and then frees.
     grpc::Slice slice(length);
@@ -98,18 +101,24 @@ absl::Status SendChunks(Store& store, WriteStream& stream, const v1::FetchChunks
 }  // namespace
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::FetchChunks(
-    grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   auto parsed = std::make_shared<v1::FetchChunksRequest>();
   grpc::ByteBuffer copy = *request;
   bool ok = grpc::SerializationTraits<v1::FetchChunksRequest>::Deserialize(&copy, parsed.get()).ok();
   // Where it never begins, it is because too many are under way.
   auto meter =
       std::make_shared<CallMeter>(store_->metrics(), kName, absl::StatusCode::kResourceExhausted);
-  auto body = [this, parsed, ok, meter](WriteStream& stream) -> absl::Status {
-    absl::Status status =
-        ok ? SendChunks(*store_, stream, *parsed)
-           : ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame,
+  auto send = [this, context, parsed, ok](WriteStream& stream) -> absl::Status {
+    ASSIGN_OR_RETURN(const Caller caller, guard_.Identify(kName, *context));
+    if (!ok) {
+      return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame,
                              "the request is no FetchChunksRequest");
+    }
+    RETURN_IF_ERROR(guard_.CheckNamed(kName, caller, *parsed));
+    return SendChunks(guard_, stream, caller, *parsed);
+  };
+  auto body = [send, meter](WriteStream& stream) -> absl::Status {
+    absl::Status status = send(stream);
     meter->End(status.code());
     LogStreamEnd(kName, status);
     return status;

@@ -51,10 +51,10 @@ v1::DeleteRunResponse RunDeleted(const PruneResult& result) {
 
 }  // namespace
 
-grpc::Status CheckpointsService::GetPolicy(grpc::ServerContext*,
+grpc::Status CheckpointsService::GetPolicy(grpc::ServerContext* context,
                                            const v1::GetPolicyRequest* request,
                                            v1::GetPolicyResponse* response) {
-  return Answer("GetPolicy", [&]() -> absl::Status {
+  return Answer("GetPolicy", guard_, context, request, [&]() -> absl::Status {
     std::optional<ckpt::RunName> run;
     if (request->has_run()) {
       ASSIGN_OR_RETURN(run, ckpt::FromProto(request->run()));
@@ -70,7 +70,7 @@ grpc::Status CheckpointsService::SetPolicy(grpc::ServerContext* context,
                                            const v1::SetPolicyRequest* request,
                                            v1::SetPolicyResponse* response) {
   return AnswerOnce<PruneResult>(
-      "SetPolicy", store_, context, request, response, PolicySet,
+      "SetPolicy", guard_, context, request, response, PolicySet,
       [&](const Once<PruneResult>& once) -> absl::StatusOr<PruneResult> {
         ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
         std::optional<ckpt::Policy> policy;
@@ -86,7 +86,7 @@ grpc::Status CheckpointsService::Prune(grpc::ServerContext* context,
                                        v1::PruneResponse* response) {
   if (request->has_run()) {
     return AnswerOnce<PruneResult>(
-        "Prune", store_, context, request, response,
+        "Prune", guard_, context, request, response,
         [](const PruneResult& result) { return Pruned({result}); },
         [&](const Once<PruneResult>& once) -> absl::StatusOr<PruneResult> {
           ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
@@ -94,7 +94,7 @@ grpc::Status CheckpointsService::Prune(grpc::ServerContext* context,
         });
   }
   using Results = std::vector<PruneResult>;
-  return AnswerOnce<Results>("Prune", store_, context, request, response, Pruned,
+  return AnswerOnce<Results>("Prune", guard_, context, request, response, Pruned,
                              [&](const Once<Results>& once) -> absl::StatusOr<Results> {
                                const std::string project = request->project().empty()
                                                                ? ckpt::kDefaultProject
@@ -108,7 +108,7 @@ grpc::Status CheckpointsService::DeleteCheckpoints(grpc::ServerContext* context,
                                                    const v1::DeleteCheckpointsRequest* request,
                                                    v1::DeleteCheckpointsResponse* response) {
   return AnswerOnce<PruneResult>(
-      "DeleteCheckpoints", store_, context, request, response, CheckpointsDeleted,
+      "DeleteCheckpoints", guard_, context, request, response, CheckpointsDeleted,
       [&](const Once<PruneResult>& once) -> absl::StatusOr<PruneResult> {
         ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
         if (request->checkpoint_ids().empty()) {
@@ -122,7 +122,7 @@ grpc::Status CheckpointsService::DeleteCheckpoints(grpc::ServerContext* context,
 grpc::Status CheckpointsService::DeleteRun(grpc::ServerContext* context,
                                            const v1::DeleteRunRequest* request,
                                            v1::DeleteRunResponse* response) {
-  return AnswerOnce<PruneResult>("DeleteRun", store_, context, request, response, RunDeleted,
+  return AnswerOnce<PruneResult>("DeleteRun", guard_, context, request, response, RunDeleted,
                                  [&](const Once<PruneResult>& once) -> absl::StatusOr<PruneResult> {
                                    ASSIGN_OR_RETURN(ckpt::RunName run,
                                                     ckpt::FromProto(request->run()));
@@ -134,7 +134,7 @@ grpc::Status CheckpointsService::RestoreCheckpoint(grpc::ServerContext* context,
                                                    const v1::RestoreCheckpointRequest* request,
                                                    v1::RestoreCheckpointResponse* response) {
   return AnswerOnce<ckpt::Checkpoint>(
-      "RestoreCheckpoint", store_, context, request, response,
+      "RestoreCheckpoint", guard_, context, request, response,
       WithCheckpoint<v1::RestoreCheckpointResponse>,
       [&](const Once<ckpt::Checkpoint>& once) -> absl::StatusOr<ckpt::Checkpoint> {
         ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
@@ -145,7 +145,7 @@ grpc::Status CheckpointsService::RestoreCheckpoint(grpc::ServerContext* context,
 grpc::Status CheckpointsService::Pin(grpc::ServerContext* context, const v1::PinRequest* request,
                                      v1::PinResponse* response) {
   return AnswerOnce<ckpt::Checkpoint>(
-      "Pin", store_, context, request, response, WithCheckpoint<v1::PinResponse>,
+      "Pin", guard_, context, request, response, WithCheckpoint<v1::PinResponse>,
       [&](const Once<ckpt::Checkpoint>& once) -> absl::StatusOr<ckpt::Checkpoint> {
         ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
         RETURN_IF_ERROR(ckpt::CheckLabelName("pin", request->name()));
@@ -157,7 +157,7 @@ grpc::Status CheckpointsService::Unpin(grpc::ServerContext* context,
                                        const v1::UnpinRequest* request,
                                        v1::UnpinResponse* response) {
   return AnswerOnce<ckpt::Checkpoint>(
-      "Unpin", store_, context, request, response, WithCheckpoint<v1::UnpinResponse>,
+      "Unpin", guard_, context, request, response, WithCheckpoint<v1::UnpinResponse>,
       [&](const Once<ckpt::Checkpoint>& once) -> absl::StatusOr<ckpt::Checkpoint> {
         ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
         RETURN_IF_ERROR(ckpt::CheckLabelName("pin", request->name()));
@@ -169,7 +169,7 @@ grpc::Status CheckpointsService::SetAlias(grpc::ServerContext* context,
                                           const v1::SetAliasRequest* request,
                                           v1::SetAliasResponse* response) {
   return AnswerOnce<ckpt::Checkpoint>(
-      "SetAlias", store_, context, request, response, WithCheckpoint<v1::SetAliasResponse>,
+      "SetAlias", guard_, context, request, response, WithCheckpoint<v1::SetAliasResponse>,
       [&](const Once<ckpt::Checkpoint>& once) -> absl::StatusOr<ckpt::Checkpoint> {
         ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
         RETURN_IF_ERROR(ckpt::CheckAlias(request->alias()));
@@ -180,7 +180,7 @@ grpc::Status CheckpointsService::SetAlias(grpc::ServerContext* context,
 grpc::Status CheckpointsService::DeleteAlias(grpc::ServerContext* context,
                                              const v1::DeleteAliasRequest* request,
                                              v1::DeleteAliasResponse* response) {
-  return AnswerOnce<Done>("DeleteAlias", store_, context, request, response,
+  return AnswerOnce<Done>("DeleteAlias", guard_, context, request, response,
                           Empty<v1::DeleteAliasResponse>,
                           [&](const Once<Done>& once) -> absl::StatusOr<Done> {
                             ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));

@@ -10,9 +10,10 @@ namespace ckptd {
 
 namespace v1 = ckpt::v1;
 
-grpc::Status CheckpointsService::Resolve(grpc::ServerContext*, const v1::ResolveRequest* request,
+grpc::Status CheckpointsService::Resolve(grpc::ServerContext* context,
+                                         const v1::ResolveRequest* request,
                                          v1::ResolveResponse* response) {
-  return Answer("Resolve", [&]() -> absl::Status {
+  return Answer("Resolve", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
     ASSIGN_OR_RETURN(ckpt::Selector selector, ckpt::FromProto(request->selector()));
     ASSIGN_OR_RETURN(Store::Resolved resolved,
@@ -23,19 +24,20 @@ grpc::Status CheckpointsService::Resolve(grpc::ServerContext*, const v1::Resolve
   });
 }
 
-grpc::Status CheckpointsService::GetManifest(grpc::ServerContext*,
+grpc::Status CheckpointsService::GetManifest(grpc::ServerContext* context,
                                              const v1::GetManifestRequest* request,
                                              v1::GetManifestResponse* response) {
-  return Answer("GetManifest", [&]() -> absl::Status {
+  return Answer("GetManifest", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(auto reader, store_->OpenReader(request->checkpoint_id(), request->rank()));
     *response->mutable_manifest() = ckpt::ToProto(reader->manifest());
     return absl::OkStatus();
   });
 }
 
-grpc::Status CheckpointsService::ListRuns(grpc::ServerContext*, const v1::ListRunsRequest* request,
+grpc::Status CheckpointsService::ListRuns(grpc::ServerContext* context,
+                                          const v1::ListRunsRequest* request,
                                           v1::ListRunsResponse* response) {
-  return Answer("ListRuns", [&]() -> absl::Status {
+  return Answer("ListRuns", guard_, context, request, [&](const Caller& caller) -> absl::Status {
     if (!request->project().empty()) {
       RETURN_IF_ERROR(ckpt::CheckName("project name", request->project()));
     }
@@ -49,8 +51,10 @@ grpc::Status CheckpointsService::ListRuns(grpc::ServerContext*, const v1::ListRu
       after = *std::move(name);
     }
     uint32_t limit = PageSize(request->page_size());
-    ASSIGN_OR_RETURN(auto runs, store_->ListRuns(request->project(), request->name_prefix(), after,
-                                                 limit));
+    // Of all projects means of all those that the caller's token is for.
+    const std::string project =
+        request->project().empty() ? caller.project.value_or("") : request->project();
+    ASSIGN_OR_RETURN(auto runs, store_->ListRuns(project, request->name_prefix(), after, limit));
     for (const ckpt::Run& run : runs) *response->add_runs() = ckpt::ToProto(run);
     if (runs.size() == limit) {
       const ckpt::RunName& last = runs.back().name;
@@ -60,9 +64,10 @@ grpc::Status CheckpointsService::ListRuns(grpc::ServerContext*, const v1::ListRu
   });
 }
 
-grpc::Status CheckpointsService::GetRun(grpc::ServerContext*, const v1::GetRunRequest* request,
+grpc::Status CheckpointsService::GetRun(grpc::ServerContext* context,
+                                        const v1::GetRunRequest* request,
                                         v1::GetRunResponse* response) {
-  return Answer("GetRun", [&]() -> absl::Status {
+  return Answer("GetRun", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
     ASSIGN_OR_RETURN(Store::RunDetails details, store_->GetRun(run));
     *response->mutable_run() = ckpt::ToProto(details.run);
@@ -73,10 +78,10 @@ grpc::Status CheckpointsService::GetRun(grpc::ServerContext*, const v1::GetRunRe
   });
 }
 
-grpc::Status CheckpointsService::ListCheckpoints(grpc::ServerContext*,
+grpc::Status CheckpointsService::ListCheckpoints(grpc::ServerContext* context,
                                                  const v1::ListCheckpointsRequest* request,
                                                  v1::ListCheckpointsResponse* response) {
-  return Answer("ListCheckpoints", [&]() -> absl::Status {
+  return Answer("ListCheckpoints", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
     Store::ListRequest list;
     list.include_removed = request->include_removed();
@@ -97,10 +102,10 @@ grpc::Status CheckpointsService::ListCheckpoints(grpc::ServerContext*,
   });
 }
 
-grpc::Status CheckpointsService::GetCheckpoint(grpc::ServerContext*,
+grpc::Status CheckpointsService::GetCheckpoint(grpc::ServerContext* context,
                                                const v1::GetCheckpointRequest* request,
                                                v1::GetCheckpointResponse* response) {
-  return Answer("GetCheckpoint", [&]() -> absl::Status {
+  return Answer("GetCheckpoint", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(ckpt::Checkpoint checkpoint, store_->GetCheckpoint(request->checkpoint_id()));
     *response->mutable_checkpoint() = ckpt::ToProto(checkpoint);
     ASSIGN_OR_RETURN(auto events, store_->ListEvents(std::nullopt, checkpoint.id, 0,
@@ -110,10 +115,10 @@ grpc::Status CheckpointsService::GetCheckpoint(grpc::ServerContext*,
   });
 }
 
-grpc::Status CheckpointsService::ListEvents(grpc::ServerContext*,
+grpc::Status CheckpointsService::ListEvents(grpc::ServerContext* context,
                                             const v1::ListEventsRequest* request,
                                             v1::ListEventsResponse* response) {
-  return Answer("ListEvents", [&]() -> absl::Status {
+  return Answer("ListEvents", guard_, context, request, [&]() -> absl::Status {
     std::optional<ckpt::RunName> run;
     if (request->checkpoint_id() == 0) {
       ASSIGN_OR_RETURN(run, ckpt::FromProto(request->run()));
@@ -129,9 +134,10 @@ grpc::Status CheckpointsService::ListEvents(grpc::ServerContext*,
   });
 }
 
-grpc::Status CheckpointsService::GetStats(grpc::ServerContext*, const v1::GetStatsRequest* request,
+grpc::Status CheckpointsService::GetStats(grpc::ServerContext* context,
+                                          const v1::GetStatsRequest* request,
                                           v1::GetStatsResponse* response) {
-  return Answer("GetStats", [&]() -> absl::Status {
+  return Answer("GetStats", guard_, context, request, [&]() -> absl::Status {
     std::optional<ckpt::RunName> name;
     if (request->has_run() && request->run().run().empty()) {
       name = ckpt::RunName{request->run().project().empty() ? ckpt::kDefaultProject

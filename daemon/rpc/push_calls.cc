@@ -73,7 +73,7 @@ grpc::Status CheckpointsService::OpenAttempt(grpc::ServerContext* context,
                                              v1::OpenAttemptResponse* response) {
   using Opened = Store::OpenedAttempt;
   return AnswerOnce<Opened>(
-      "OpenAttempt", store_, context, request, response, AttemptOpened,
+      "OpenAttempt", guard_, context, request, response, AttemptOpened,
       [&](const Once<Opened>& once) -> absl::StatusOr<Opened> {
         ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
         RETURN_IF_ERROR(ckpt::CheckLabelName("launch id", request->launch_id()));
@@ -91,10 +91,10 @@ grpc::Status CheckpointsService::OpenAttempt(grpc::ServerContext* context,
       });
 }
 
-grpc::Status CheckpointsService::OpenUpload(grpc::ServerContext*,
+grpc::Status CheckpointsService::OpenUpload(grpc::ServerContext* context,
                                             const v1::OpenUploadRequest* request,
                                             v1::OpenUploadResponse* response) {
-  return Answer("OpenUpload", [&]() -> absl::Status {
+  return Answer("OpenUpload", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(Store::UploadRequest upload, Parse(*request));
     ASSIGN_OR_RETURN(Store::OpenedUpload opened, store_->OpenUpload(std::move(upload)));
     response->set_upload_id(opened.upload_id);
@@ -106,10 +106,10 @@ grpc::Status CheckpointsService::OpenUpload(grpc::ServerContext*,
   });
 }
 
-grpc::Status CheckpointsService::CommitShard(grpc::ServerContext*,
+grpc::Status CheckpointsService::CommitShard(grpc::ServerContext* context,
                                              const v1::CommitShardRequest* request,
                                              v1::CommitShardResponse* response) {
-  return Answer("CommitShard", [&]() -> absl::Status {
+  return Answer("CommitShard", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(Store::ShardResult result, store_->CommitShard(request->upload_id()));
     ToProto(result, response);
     return absl::OkStatus();
@@ -119,7 +119,7 @@ grpc::Status CheckpointsService::CommitShard(grpc::ServerContext*,
 grpc::Status CheckpointsService::AbortUpload(grpc::ServerContext* context,
                                              const v1::AbortUploadRequest* request,
                                              v1::AbortUploadResponse* response) {
-  return AnswerOnce<Done>("AbortUpload", store_, context, request, response,
+  return AnswerOnce<Done>("AbortUpload", guard_, context, request, response,
                           Empty<v1::AbortUploadResponse>,
                           [&](const Once<Done>& once) -> absl::StatusOr<Done> {
                             RETURN_IF_ERROR(store_->AbortUpload(request->upload_id(), once));
@@ -131,7 +131,7 @@ grpc::Status CheckpointsService::AttachMetrics(grpc::ServerContext* context,
                                                const v1::AttachMetricsRequest* request,
                                                v1::AttachMetricsResponse* response) {
   return AnswerOnce<ckpt::Checkpoint>(
-      "AttachMetrics", store_, context, request, response,
+      "AttachMetrics", guard_, context, request, response,
       WithCheckpoint<v1::AttachMetricsResponse>,
       [&](const Once<ckpt::Checkpoint>& once) -> absl::StatusOr<ckpt::Checkpoint> {
         ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));

@@ -14,18 +14,24 @@ absl::Status BadFrame(const std::string& text) {
 
 constexpr char kName[] = "PushChunks";
 
-absl::Status ReceiveChunks(Store& store, ReadStream& stream,
+absl::Status ReceiveChunks(const Guard& guard, ReadStream& stream,
                            const grpc::CallbackServerContext& context,
                            v1::PushChunksResponse& totals) {
+  Store& store = *guard.store();
+  ASSIGN_OR_RETURN(Caller caller, guard.Identify(kName, context));
   std::shared_ptr<Upload> upload;
   grpc::ByteBuffer buffer;
   while (stream.Read(&buffer)) {
     ASSIGN_OR_RETURN(ckpt::ChunkFrame frame, ckpt::DecodeFrame(buffer));
     buffer.Clear();
+    RETURN_IF_ERROR(guard.tokens()->CheckAgain(caller));
     if (upload == nullptr) {
       if (frame.upload_id.empty()) {
         return BadFrame("the first frame of a chunk stream has no upload id");
       }
+      v1::ChunkFrame named;
+      named.set_upload_id(frame.upload_id);
+      RETURN_IF_ERROR(guard.CheckNamed(kName, caller, named));
       ASSIGN_OR_RETURN(upload, store.FindUpload(frame.upload_id));
     }
     if (frame.end) return absl::OkStatus();
@@ -58,7 +64,7 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* CheckpointsService::PushChunks(
       std::make_shared<CallMeter>(store_->metrics(), kName, absl::StatusCode::kResourceExhausted);
   auto body = [this, context, response, meter](ReadStream& stream) -> absl::Status {
     v1::PushChunksResponse totals;
-    absl::Status status = ReceiveChunks(*store_, stream, *context, totals);
+    absl::Status status = ReceiveChunks(guard_, stream, *context, totals);
     meter->End(status.code());
     LogStreamEnd(kName, status);
     bool own_buffer;

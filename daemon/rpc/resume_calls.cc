@@ -10,9 +10,10 @@ namespace ckptd {
 
 namespace v1 = ckpt::v1;
 
-grpc::Status CheckpointsService::Resume(grpc::ServerContext*, const v1::ResumeRequest* request,
+grpc::Status CheckpointsService::Resume(grpc::ServerContext* context,
+                                        const v1::ResumeRequest* request,
                                         v1::ResumeResponse* response) {
-  return Answer("Resume", [&]() -> absl::Status {
+  return Answer("Resume", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
     ASSIGN_OR_RETURN(ckpt::Selector selector, ckpt::FromProto(request->selector()));
     std::optional<ckpt::RunName> from_run;
@@ -35,7 +36,7 @@ grpc::Status CheckpointsService::ReportLoad(grpc::ServerContext* context,
                                             const v1::ReportLoadRequest* request,
                                             v1::ReportLoadResponse* response) {
   return AnswerOnce<Done>(
-      "ReportLoad", store_, context, request, response, Empty<v1::ReportLoadResponse>,
+      "ReportLoad", guard_, context, request, response, Empty<v1::ReportLoadResponse>,
       [&](const Once<Done>& once) -> absl::StatusOr<Done> {
         const std::string error = ckpt::Printable(request->error(), ckpt::kMaxErrorTextBytes);
         RETURN_IF_ERROR(store_->ReportLoad(request->ticket_id(), request->rank(), request->ok(),
@@ -48,7 +49,7 @@ grpc::Status CheckpointsService::Rewind(grpc::ServerContext* context,
                                         const v1::RewindRequest* request,
                                         v1::RewindResponse* response) {
   return AnswerOnce<ckpt::Run>(
-      "Rewind", store_, context, request, response,
+      "Rewind", guard_, context, request, response,
       [](const ckpt::Run& run) {
         v1::RewindResponse rewound;
         *rewound.mutable_run() = ckpt::ToProto(run);

@@ -10,18 +10,20 @@ namespace ckptd {
 
 namespace v1 = ckpt::v1;
 
-grpc::Status CheckpointsService::GetScrub(grpc::ServerContext*, const v1::GetScrubRequest*,
+grpc::Status CheckpointsService::GetScrub(grpc::ServerContext* context,
+                                          const v1::GetScrubRequest* request,
                                           v1::GetScrubResponse* response) {
-  return Answer("GetScrub", [&]() -> absl::Status {
+  return Answer("GetScrub", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const ckpt::Scrub scrub, store_->GetScrub());
     *response->mutable_scrub() = ckpt::ToProto(scrub);
     return absl::OkStatus();
   });
 }
 
-grpc::Status CheckpointsService::StartScrub(grpc::ServerContext*, const v1::StartScrubRequest*,
+grpc::Status CheckpointsService::StartScrub(grpc::ServerContext* context,
+                                            const v1::StartScrubRequest* request,
                                             v1::StartScrubResponse* response) {
-  return Answer("StartScrub", [&]() -> absl::Status {
+  return Answer("StartScrub", guard_, context, request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const ckpt::Scrub scrub, store_->StartScrub());
     *response->mutable_scrub() = ckpt::ToProto(scrub);
     return absl::OkStatus();
@@ -31,7 +33,7 @@ grpc::Status CheckpointsService::StartScrub(grpc::ServerContext*, const v1::Star
 grpc::Status CheckpointsService::Verify(grpc::ServerContext* context,
                                         const v1::VerifyRequest* request,
                                         grpc::ServerWriter<v1::VerifyResponse>* writer) {
-  return Answer("Verify", [&]() -> absl::Status {
+  return Answer("Verify", guard_, context, request, [&]() -> absl::Status {
     uint64_t reported = 0;
     v1::VerifyResponse message;
     auto report = [&](const Store::VerifyProgress& progress) {

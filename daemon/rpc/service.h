@@ -1,11 +1,12 @@
 // ckpt.v1.Checkpoints over a Store: parse and check, one call to the store,
 // convert. By subject: push_calls.cc, resume_calls.cc, looking_calls.cc,
-// scrub_calls.cc, keeping_calls.cc, budget_calls.cc, push_stream.cc,
-// fetch_stream.cc.
+// scrub_calls.cc, keeping_calls.cc, budget_calls.cc, token_calls.cc,
+// push_stream.cc, fetch_stream.cc. What may be called by whom: guard.h.
 #pragma once
 
 #include "ckpt/v1/service.grpc.pb.h"
 #include "daemon/rpc/byte_streams.h"
+#include "daemon/rpc/guard.h"
 #include "daemon/store/store.h"
 
 namespace ckptd {
@@ -13,10 +14,11 @@ namespace ckptd {
 using RawService = ckpt::v1::Checkpoints::WithRawCallbackMethod_PushChunks<
     ckpt::v1::Checkpoints::WithRawCallbackMethod_FetchChunks<ckpt::v1::Checkpoints::Service>>;
 
-// Thread-safe. `store` must outlive it, and it the server.
+// Thread-safe. `guard` must outlive it, and it the server.
 class CheckpointsService final : public RawService {
  public:
-  explicit CheckpointsService(Store* store) : store_(store), threads_(kMaxStreams) {}
+  explicit CheckpointsService(const Guard& guard)
+      : guard_(guard), store_(guard.store()), threads_(kMaxStreams) {}
 
   // The names of all calls, as they are counted.
   static std::vector<std::string> MethodNames();
@@ -67,6 +69,10 @@ class CheckpointsService final : public RawService {
   CKPT_CALL(Unpin);
   CKPT_CALL(SetAlias);
   CKPT_CALL(DeleteAlias);
+
+  CKPT_CALL(CreateToken);
+  CKPT_CALL(ListTokens);
+  CKPT_CALL(RevokeToken);
 #undef CKPT_CALL
 
   grpc::ServerReadReactor<grpc::ByteBuffer>* PushChunks(grpc::CallbackServerContext* context,
@@ -75,6 +81,7 @@ class CheckpointsService final : public RawService {
                                                           const grpc::ByteBuffer* request) override;
 
  private:
+  const Guard& guard_;
   Store* const store_;
   StreamThreads threads_;
 };

@@ -40,6 +40,11 @@ absl::Status UploadNotFound(std::string_view upload_id) {
                                ckpt::Printable(upload_id)));
 }
 
+absl::Status TicketNotFound(std::string_view ticket_id) {
+  return MakeError(StatusCode::kNotFound, reason::kTicketNotFound,
+                   fmt::format("there is no resume ticket {}", ckpt::Printable(ticket_id)));
+}
+
 absl::Status CheckpointNotFound(uint64_t id) {
   return MakeError(StatusCode::kNotFound, reason::kCheckpointNotFound,
                    fmt::format("there is no checkpoint with id {}", id));
@@ -76,6 +81,15 @@ absl::Status NoSpace(uint64_t needed, uint64_t free) {
                    fmt::format("the upload needs {} bytes on the daemon's disk, but {} are free; "
                                "free some, or tighten the policy and prune",
                                needed, free));
+}
+
+absl::Status QuotaExceeded(const std::string& project, std::string_view what, uint64_t limit,
+                           uint64_t used) {
+  return MakeError(StatusCode::kResourceExhausted, reason::kQuotaExceeded,
+                   fmt::format("project {0} may have {1} {2} and would have {3} with this push; "
+                               "remove some, keep fewer (ckptctl policy set), or ask for more "
+                               "(ckptctl quota get --project {0})",
+                               project, limit, what, used));
 }
 
 absl::Status SelectorMatchesNothing(const ckpt::RunName& run, const ckpt::Selector& selector) {

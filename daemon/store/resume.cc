@@ -10,10 +10,10 @@
 #include "daemon/store/errors.h"
 #include "daemon/store/selection.h"
 #include "daemon/store/store.h"
+#include "daemon/store/tickets.h"
 #include "proto/names.h"
 
 namespace ckptd {
-namespace {
 
 std::string TicketId(int64_t row) { return fmt::format("t{}", row); }
 
@@ -24,6 +24,8 @@ int64_t TicketRowOf(const std::string& id) {
   auto [stop, error] = std::from_chars(id.data() + 1, end, row);
   return error == std::errc() && stop == end ? row : 0;
 }
+
+namespace {
 
 absl::Status ResumeRequired(const ckpt::RunName& run) {
   return ckpt::MakeError(absl::StatusCode::kFailedPrecondition, ckpt::reason::kResumeRequired,
@@ -221,10 +223,7 @@ absl::Status Store::ReportLoad(const std::string& ticket_id, uint32_t rank, bool
                                const Once<Done>& once) {
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(auto ticket, catalog::FindTicket(*txn, TicketRowOf(ticket_id)));
-  if (!ticket) {
-    return ckpt::MakeError(absl::StatusCode::kNotFound, ckpt::reason::kTicketNotFound,
-                           fmt::format("there is no resume ticket {}", ckpt::Printable(ticket_id)));
-  }
+  if (!ticket) return TicketNotFound(ticket_id);
   if (rank >= ticket->world_size) {
     return ckpt::BadField("rank", fmt::format("rank {} does not exist: the ticket's world size is "
                                               "{}",

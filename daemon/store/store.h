@@ -8,8 +8,8 @@
 // Implemented by subject: store.cc (open, close), push.cc (attempt, upload),
 // commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch),
 // verify.cc (verify, scrub), keeping.cc (policy, prune, delete, pins, aliases),
-// budget.cc, looking.cc (lists and figures), once.cc (the memory of answers),
-// operation.cc (health, load, drain).
+// budget.cc, owners.cc, looking.cc (lists and figures), once.cc (the memory of
+// answers), operation.cc (health, load, drain).
 #pragma once
 
 #include <atomic>
@@ -247,6 +247,15 @@ class Store {
   absl::StatusOr<BudgetResult> SetBudget(const std::string& project,
                                          std::optional<uint64_t> bytes, bool dry_run,
                                          const Once<BudgetResult>& once = {});
+
+  // ---- Whose things are (owners.cc) --------------------------------------------------
+
+  // The project of what an id names; nothing for what never was.
+  absl::StatusOr<std::optional<std::string>> ProjectOfCheckpoint(uint64_t id);
+  absl::StatusOr<std::optional<std::string>> ProjectOfUpload(const std::string& upload_id);
+  absl::StatusOr<std::optional<std::string>> ProjectOfTicket(const std::string& ticket_id);
+  // For daemon/access, whose tokens lie there too.
+  catalog::Catalog* catalog() { return catalog_.get(); }
 
   // ---- Looking (looking.cc) ----------------------------------------------------------
 

@@ -32,9 +32,10 @@ absl::Status SimulatedHouse::Open() {
   options.scrub_rate = 0;
   options.scrub_interval = absl::ZeroDuration();
   ASSIGN_OR_RETURN(store_, ckptd::Store::Open(options, &fs_, &clock_));
+  tokens_ = std::make_unique<ckptd::Tokens>(store_->catalog(), &clock_);
   ckptd::Config config;
   config.listen = {"127.0.0.1:0"};
-  ASSIGN_OR_RETURN(server_, ckptd::Server::Start(config, store_.get()));
+  ASSIGN_OR_RETURN(server_, ckptd::Server::Start(config, store_.get(), tokens_.get()));
   return absl::OkStatus();
 }
 
@@ -54,6 +55,7 @@ void SimulatedHouse::Die() {
   disk_.PowerLost();
   if (server_ != nullptr) server_->Drain(absl::ZeroDuration());
   server_.reset();
+  tokens_.reset();
   store_.reset();
 }
 
@@ -91,6 +93,7 @@ void SimulatedHouse::Drain() {
   line_.CutAll();
   if (server_ != nullptr) server_->Drain(absl::Seconds(30));
   server_.reset();
+  tokens_.reset();
   store_.reset();
 }
 

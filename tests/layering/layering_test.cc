@@ -3,6 +3,7 @@
 //
 //   daemon:  main -> rpc -> store -> {chunks, catalog, retention};
 //            {chunks, catalog} -> os
+//            rpc -> access -> catalog
 //            main -> monitor -> store; {rpc, store, os, monitor} -> metrics
 //   client:  trainer -> client -> proto
 //   everything may use proto; daemon and client never include each other.
@@ -29,9 +30,10 @@ const std::map<std::string, Names> kArrows = {
     {"proto", {}},
     // The program builds the objects of every layer.
     {"daemon",
-     {"daemon/rpc", "daemon/store", "daemon/chunks", "daemon/catalog", "daemon/retention",
-      "daemon/os", "daemon/metrics", "daemon/monitor", "proto"}},
-    {"daemon/rpc", {"daemon/store", "daemon/metrics", "proto"}},
+     {"daemon/rpc", "daemon/access", "daemon/store", "daemon/chunks", "daemon/catalog",
+      "daemon/retention", "daemon/os", "daemon/metrics", "daemon/monitor", "proto"}},
+    {"daemon/rpc", {"daemon/access", "daemon/store", "daemon/metrics", "proto"}},
+    {"daemon/access", {"daemon/catalog", "daemon/os", "proto"}},
     {"daemon/monitor", {"daemon/store", "daemon/os", "daemon/metrics", "proto"}},
     {"daemon/store",
      {"daemon/chunks", "daemon/catalog", "daemon/retention", "daemon/os", "daemon/metrics",
@@ -180,6 +182,13 @@ TEST(Layering, CheckerSeesBadIncludes) {
            Case{"daemon/rpc/push.cc", "\"daemon/rpc/status.h\"", true},
            Case{"daemon/rpc/push.cc", "\"ckpt/v1/service.grpc.pb.h\"", true},
            Case{"daemon/rpc/push.cc", "\"daemon/catalog/catalog.h\"", false},
+           Case{"daemon/rpc/guard.cc", "\"daemon/access/tokens.h\"", true},
+           Case{"daemon/rpc/guard.cc", "<openssl/hmac.h>", false},
+           Case{"daemon/access/tokens.cc", "\"daemon/catalog/tokens.h\"", true},
+           Case{"daemon/access/secret.cc", "<openssl/hmac.h>", true},
+           Case{"daemon/access/tokens.cc", "\"daemon/store/store.h\"", false},
+           Case{"daemon/access/tokens.cc", "\"daemon/rpc/guard.h\"", false},
+           Case{"daemon/store/store.cc", "\"daemon/access/tokens.h\"", false},
            Case{"daemon/rpc/push.cc", "\"daemon/main.h\"", false},
            Case{"daemon/rpc/push.cc", "<sys/stat.h>", false},
            Case{"daemon/store/store.cc", "\"daemon/catalog/runs.h\"", true},

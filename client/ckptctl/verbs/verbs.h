@@ -24,6 +24,7 @@ void AddRewind(CLI::App& app, Session& session);
 void AddRuns(CLI::App& app, Session& session);
 void AddScrub(CLI::App& app, Session& session);
 void AddStats(CLI::App& app, Session& session);
+void AddToken(CLI::App& app, Session& session);
 void AddUnpin(CLI::App& app, Session& session);
 void AddVerify(CLI::App& app, Session& session);
 void AddVersion(CLI::App& app, Session& session);

@@ -85,9 +85,11 @@ ChunkReader ReadRandom(uint64_t seed) {
   };
 }
 
-std::unique_ptr<Client> Connect(const std::string& address, absl::Duration window) {
+std::unique_ptr<Client> Connect(const std::string& address, absl::Duration window,
+                                const CredentialOptions& credentials) {
   ClientOptions options;
   options.address = address;
+  options.credentials = credentials;
   options.retry.window = window;
   auto client = Client::Connect(options);
   EXPECT_TRUE(client.ok()) << client.status();
@@ -154,12 +156,13 @@ Memory MemoryOf(pid_t pid) {
   return memory;
 }
 
-std::string Picture(const std::string& address) {
+std::string Picture(const std::string& address, const std::string& token) {
   auto stub = v1::Checkpoints::NewStub(grpc::CreateCustomChannel(
       address, grpc::InsecureChannelCredentials(), TunedChannelArguments()));
   std::string picture;
   auto call = [&](auto method, const auto& request, auto response) {
     grpc::ClientContext context;
+    if (!token.empty()) context.AddMetadata(kTokenHeader, kTokenScheme + token);
     context.set_wait_for_ready(true);
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
     const grpc::Status status = (*stub.*method)(&context, request, &response);

@@ -48,7 +48,8 @@ ChunkReader ReadRandom(uint64_t seed);
 
 // A client that gives up after `window`.
 std::unique_ptr<Client> Connect(const std::string& address,
-                                absl::Duration window = absl::Seconds(20));
+                                absl::Duration window = absl::Seconds(20),
+                                const CredentialOptions& credentials = {});
 // Opens an attempt of `run`: its number; 0 with a failure recorded.
 uint64_t OpenAttempt(Client& client, const RunName& run, uint32_t world_size = 1,
                      const std::optional<Policy>& policy = {});
@@ -68,7 +69,7 @@ Memory MemoryOf(pid_t pid);
 // All that bad input may not change, as text: runs, checkpoints with the
 // removed ones, events, figures without the clock, the scrub and the disk's free
 // bytes.
-std::string Picture(const std::string& address);
+std::string Picture(const std::string& address, const std::string& token = "");
 
 // One sentence for people: not empty, one line, printable, not endless.
 testing::AssertionResult IsOneSentence(std::string_view text);

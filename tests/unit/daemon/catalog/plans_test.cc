@@ -6,6 +6,7 @@
 #include "daemon/catalog/encoding.h"
 #include "daemon/catalog/projects.h"
 #include "daemon/catalog/scrub.h"
+#include "daemon/catalog/tokens.h"
 #include "tests/unit/daemon/catalog/fixture.h"
 
 namespace ckptd::catalog {
@@ -51,6 +52,19 @@ class PlansTest : public CatalogTest {
     Do(SetProjectBudget(txn, run.project_id, 1));
     Get(ListRunBytes(txn, run.project_id));
     Get(ListRemovedHolding(txn, run.project_id));
+    Do(SetProjectQuota(txn, Get(CreateProject(txn, "new"))));
+    Get(GetProjectUse(txn, run.project_id));
+
+    TokenRow token;
+    token.token.id = "t";
+    Do(InsertToken(txn, token, "call"));
+    Get(FindToken(txn, "t"));
+    Get(FindTokenByRequest(txn, "call"));
+    Do(SetTokenSecret(txn, 1, "salt", "hash"));
+    Do(SetTokenUsed(txn, "t", now_));
+    Do(MarkTokenRevoked(txn, 1, now_));
+    Get(ListTokens(txn, {.now = now_}));
+    Get(ListTokens(txn, {.project = "p", .now = now_}));
 
     for (const bool removed : {false, true}) {
       Get(ListCheckpoints(txn, run.id, {.include_removed = removed}));
@@ -231,16 +245,30 @@ TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
            {"a part of a shard's references",
             {"DELETE FROM shard_chunks", "temp.released"},
             "shard_chunks_by_chunk (chunk_row=? AND shard_row=?)"},
-           {"runs of a project, counted", {"SELECT (SELECT COUNT(*) FROM runs WHERE project_id"},
+           {"runs of a project, counted",
+            {"SELECT (SELECT COUNT(*) FROM runs WHERE project_id"},
             "autoindex_runs_1 (project_id=?)"},
-           {"open uploads, counted", {"c.id IS NULL AND r.project_id = ?1"},
+           {"open uploads, counted",
+            {"c.id IS NULL AND r.project_id = ?1"},
             "autoindex_checkpoints_1 (id=?)"},
            {"fruitless", {"newest_checkpoint = (SELECT"}, "tickets_by_checkpoint"},
            {"a run's history", {"FROM events", "?2 = 0"}, "events_by_run (run_id=? AND"},
            {"a checkpoint's history",
             {"FROM events", "checkpoint_id = ?2"},
             "events_by_checkpoint (run_id=? AND checkpoint_id=? AND"},
-           {"an answer", {"WHERE request_id = ?1"}, "autoindex_answers_1 (request_id=?)"},
+           {"an answer",
+            {"FROM answers WHERE request_id = ?1"},
+            "autoindex_answers_1 (request_id=?)"},
+           {"a token", {"FROM tokens\nWHERE id = ?1"}, "autoindex_tokens_1 (id=?)"},
+           {"a call's token",
+            {"FROM tokens\nWHERE request_id = ?1"},
+            "autoindex_tokens_2 (request_id=?)"},
+           {"a project's tokens",
+            {"FROM tokens\nWHERE row < ?2 AND project = ?5"},
+            "tokens_by_project (project=? AND row<?)"},
+           {"what takes places",
+            {"c.attempt = r.newest_attempt"},
+            "autoindex_checkpoints_1 (id=?)"},
            {"old answers", {"DELETE FROM answers"}, "answers_by_age (answered_at<?)"},
            {"the oldest answer", {"MIN(answered_at)"}, "answers_by_age"},
            {"what could be encoded", {"k.tried = 0"}, "PRIMARY KEY (shard_row=?)"},
