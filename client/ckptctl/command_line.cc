@@ -145,6 +145,7 @@ std::unique_ptr<CLI::App> BuildCommandLine(Session& session) {
   AddAlias(*app, session);
   AddPolicy(*app, session);
   AddBudget(*app, session);
+  AddQuota(*app, session);
   AddToken(*app, session);
   AddCompletion(*app, session);
   AddVersion(*app, session);

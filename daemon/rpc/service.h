@@ -1,6 +1,6 @@
 // ckpt.v1.Checkpoints over a Store: parse and check, one call to the store,
 // convert. By subject: push_calls.cc, resume_calls.cc, looking_calls.cc,
-// scrub_calls.cc, keeping_calls.cc, budget_calls.cc, token_calls.cc,
+// scrub_calls.cc, keeping_calls.cc, budget_calls.cc, quota_calls.cc, token_calls.cc,
 // push_stream.cc, fetch_stream.cc. What may be called by whom: guard.h.
 #pragma once
 
@@ -70,6 +70,8 @@ class CheckpointsService final : public RawService {
   CKPT_CALL(SetAlias);
   CKPT_CALL(DeleteAlias);
 
+  CKPT_CALL(GetQuota);
+  CKPT_CALL(SetQuota);
   CKPT_CALL(CreateToken);
   CKPT_CALL(ListTokens);
   CKPT_CALL(RevokeToken);

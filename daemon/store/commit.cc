@@ -89,6 +89,8 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
                       missing, Upload::IdOf(row->shard_row)));
     }
   }
+  // Asked again: a limit may have been set since the upload was opened.
+  RETURN_IF_ERROR(CheckQuota(*txn, row->project_id, 0));
   ASSIGN_OR_RETURN(uint32_t durable, catalog::CountDurable(*txn, row->checkpoint_row));
   uint32_t timeline = 0;
   if (durable + 1 == row->world_size) {

@@ -12,11 +12,17 @@ namespace ckptd {
 
 struct Metrics;
 
+// What each project may have at most, unless it has its own limits; 0: none.
+struct QuotaDefaults {
+  uint64_t bytes = 0, checkpoints = 0, uploads = 0;
+};
+
 struct StoreOptions {
   std::string data_dir;
   std::string version;  // shown by GetStats
   ckpt::Policy default_policy = ckpt::Policy::Default();
   uint64_t default_budget = 0;  // bytes, of each project; 0: none
+  QuotaDefaults default_quota;
   uint64_t keep_free_bytes = 64ull << 20;  // uploads leave this much of the disk free
   absl::Duration ticket_ttl = absl::Minutes(10);
   absl::Duration prune_interval = absl::Seconds(30);  // of the timer

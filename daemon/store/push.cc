@@ -106,10 +106,8 @@ void Store::ForgetFenced(int64_t run_id, uint64_t newest_attempt) {
   for (const std::shared_ptr<Upload>& upload : fenced) Abandon(upload->pack());
 }
 
-absl::Status Store::CheckSpace(uint64_t missing_bytes, size_t missing_chunks) {
+absl::Status Store::CheckSpace(uint64_t needed) {
   ASSIGN_OR_RETURN(Usage usage, chunks_->GetUsage());
-  // Each chunk's record has a header and is rounded up to blocks.
-  uint64_t needed = missing_bytes + missing_chunks * 2 * os::kBlockBytes;
   uint64_t reserved = options_.keep_free_bytes;
   {
     absl::MutexLock lock(&uploads_mutex_);
@@ -201,8 +199,11 @@ absl::StatusOr<Store::OpenedUpload> Store::OpenUpload(UploadRequest request) {
                                  &request.manifest, request.metrics, request.labels});
   auto upload = std::make_shared<Upload>(*existing, std::move(request.manifest), std::move(missing),
                                          std::move(open_pack), std::move(note));
+  // Each chunk's record has a header and is rounded up to blocks.
+  const uint64_t needed = upload->missing_bytes() + missing_count * 2 * os::kBlockBytes;
   // A refusal leaves nothing behind: the transaction is rolled back.
-  RETURN_IF_ERROR(CheckSpace(upload->missing_bytes(), missing_count));
+  RETURN_IF_ERROR(CheckQuota(*txn, run.project_id, needed + AnnouncedBytes(run.project_id)));
+  RETURN_IF_ERROR(CheckSpace(needed));
   {
     // Still inside the transaction, so that nobody makes the same upload twice.
     absl::MutexLock lock(&uploads_mutex_);

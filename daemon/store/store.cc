@@ -32,6 +32,7 @@ Store::Store(StoreOptions options, os::FileSystem* fs, os::Clock* clock)
       opened_at_(clock->Now()),
       metrics_(options_.metrics != nullptr ? options_.metrics : &own_metrics_),
       default_policy_(options_.default_policy),
+      default_quota_(options_.default_quota),
       default_budget_(options_.default_budget),
       leases_([this](uint64_t checkpoint_id) { LeaseEnded(checkpoint_id); }) {}
 

@@ -8,8 +8,8 @@
 // Implemented by subject: store.cc (open, close), push.cc (attempt, upload),
 // commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch),
 // verify.cc (verify, scrub), keeping.cc (policy, prune, delete, pins, aliases),
-// budget.cc, owners.cc, looking.cc (lists and figures), once.cc (the memory of
-// answers), operation.cc (health, load, drain).
+// budget.cc, quota.cc, owners.cc, looking.cc (lists and figures), once.cc (the memory
+// of answers), operation.cc (health, load, drain).
 #pragma once
 
 #include <atomic>
@@ -60,8 +60,9 @@ class Store {
 
   // Takes effect for every run without a policy of its own, at its next judgement.
   void SetDefaultPolicy(const ckpt::Policy& policy);
-  // Likewise, for every project without a budget of its own.
+  // Likewise, for every project without a budget of its own, or a quota.
   void SetDefaultBudget(uint64_t bytes);
+  void SetDefaultQuota(const QuotaDefaults& quota);
 
   // What the call with this id answered, when it has had its effect; to be asked
   // before the call and, where that fails, after it: another try of the same
@@ -248,6 +249,13 @@ class Store {
                                          std::optional<uint64_t> bytes, bool dry_run,
                                          const Once<BudgetResult>& once = {});
 
+  // ---- Quota (quota.cc) --------------------------------------------------------------
+
+  // Also of a project that has no run yet.
+  absl::StatusOr<ckpt::Quota> GetQuota(const std::string& project);
+  absl::StatusOr<ckpt::Quota> SetQuota(const std::string& project, const ckpt::QuotaChange& change,
+                                       const Once<ckpt::Quota>& once = {});
+
   // ---- Whose things are (owners.cc) --------------------------------------------------
 
   // The project of what an id names; nothing for what never was.
@@ -340,7 +348,7 @@ class Store {
     return catalog::InsertAnswer(txn, once.request, once.answer(result), clock_->Now());
   }
 
-  absl::Status CheckSpace(uint64_t missing_bytes, size_t missing_chunks);
+  absl::Status CheckSpace(uint64_t needed);
   absl::StatusOr<uint32_t> ChooseTimeline(catalog::WriteTxn& txn, const catalog::RunRow& run,
                                           const catalog::AttemptRow& attempt, uint64_t step);
   absl::StatusOr<ShardResult> RecordShard(Upload& upload);
@@ -399,6 +407,15 @@ class Store {
                                                               std::vector<PruneResult>& results);
   static void LogGiven(const std::vector<ckpt::Checkpoint>& given);
 
+  // `project` as it is, or would be without any run.
+  absl::StatusOr<ckpt::Quota> DescribeQuota(catalog::ReadTxn& txn,
+                                            const catalog::ProjectRow& project);
+  // RESOURCE_EXHAUSTED/QUOTA_EXCEEDED when the project, as `txn` sees it, has more
+  // than it may, or would with `more_bytes` on disk.
+  absl::Status CheckQuota(catalog::ReadTxn& txn, int64_t project_id, uint64_t more_bytes);
+  // Announced by open uploads.
+  uint64_t AnnouncedBytes(int64_t project_id);
+
   absl::Status FlagFruitless(catalog::WriteTxn& txn, const catalog::RunRow& run);
   // Chunks move while they are read: to where they lie encoded. Looks again
   // where this one lies; false where it, and its bases, are where it says.
@@ -448,6 +465,7 @@ class Store {
   std::atomic<bool> draining_ = false;
   mutable absl::Mutex policy_mutex_;
   ckpt::Policy default_policy_ ABSL_GUARDED_BY(policy_mutex_);
+  QuotaDefaults default_quota_ ABSL_GUARDED_BY(policy_mutex_);
   std::atomic<uint64_t> default_budget_;
 
   std::unique_ptr<os::FileLock> lock_;

@@ -24,6 +24,7 @@ Upload::Upload(catalog::UploadRow row, ckpt::Manifest manifest,
   // begins one with the lock held.
   for (const uint32_t index : FirstOfMissing()) bytes += manifest_.chunks[index].length;
   missing_bytes_ = bytes;
+  announced_bytes_ = bytes;
 }
 
 std::string Upload::IdOf(int64_t shard_row) { return fmt::format("u{}", shard_row); }

@@ -49,6 +49,8 @@ class Upload {
   // Indices of the first occurrence of every digest still missing, ascending.
   std::vector<uint32_t> MissingChunks() const;
   uint64_t missing_bytes() const { return missing_bytes_.load(); }
+  // How much was missing when it was opened.
+  uint64_t announced_bytes() const { return announced_bytes_; }
   // How much of them the disk has yet to give; takes no lock.
   uint64_t promised_bytes() const;
 
@@ -78,6 +80,7 @@ class Upload {
   const ckpt::Manifest manifest_;
   const OpenPack open_pack_;
   const std::string note_;
+  uint64_t announced_bytes_ = 0;
 
   // Held shared by Append, exclusively by Finish.
   absl::Mutex phase_;

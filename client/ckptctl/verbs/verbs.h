@@ -19,6 +19,7 @@ void AddPin(CLI::App& app, Session& session);
 void AddPolicy(CLI::App& app, Session& session);
 void AddPrune(CLI::App& app, Session& session);
 void AddPush(CLI::App& app, Session& session);
+void AddQuota(CLI::App& app, Session& session);
 void AddRestore(CLI::App& app, Session& session);
 void AddRewind(CLI::App& app, Session& session);
 void AddRuns(CLI::App& app, Session& session);

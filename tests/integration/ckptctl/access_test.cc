@@ -1,4 +1,4 @@
-// Tokens as who runs a daemon handles them.
+// Tokens and quotas as who runs a daemon handles them.
 #include <sys/stat.h>
 
 #include <fstream>
@@ -124,8 +124,29 @@ TEST_F(AccessTest, AProjectsAdminLooksAfterItsOwnTokensOnly) {
   EXPECT_THAT(As("alien", {"runs"}), ExitsWith(0));
 }
 
-TEST_F(AccessTest, MistakesAreOneSentence) {
+TEST_F(AccessTest, AQuotaIsSetShownAndHolds) {
+  Make("job", {"--role", "write", "--project", "vision"});
+  EXPECT_THAT(As("job", {"quota", "set", "--project", "vision", "--checkpoints", "9"}),
+              ExitsWith(6));
+  const Outcome set = As("admin", {"quota", "set", "--project", "vision", "--checkpoints", "1",
+                                   "--bytes", "1GiB", "--json"});
+  ASSERT_THAT(set, ExitsWith(0));
+  EXPECT_EQ(set.Json()["checkpoints"]["limit"], 1);
+  EXPECT_EQ(set.Json()["bytes"]["limit"], 1073741824);
+  EXPECT_TRUE(set.Json()["uploads"]["limit"].is_null());
+  const std::string file = MakeFile("q.safetensors", 1);
+  EXPECT_THAT(As("job", {"push", file, "vision/r", "--step", "1"}), ExitsWith(0));
+  const Outcome over = As("job", {"push", file, "vision/r", "--step", "2"});
+  EXPECT_THAT(over, ExitsWith(7));
+  EXPECT_THAT(over.err, HasSubstr("may have 1 checkpoints and would have 2"));
+  EXPECT_THAT(As("job", {"quota", "get", "--project", "vision"}).out, HasSubstr("1 of 1"));
+  EXPECT_THAT(As("admin", {"quota", "set", "--project", "vision", "--checkpoints", "none"}),
+              ExitsWith(0));
+  EXPECT_THAT(As("job", {"push", file, "vision/r", "--step", "2"}), ExitsWith(0));
   for (const std::vector<std::string>& bad : std::vector<std::vector<std::string>>{
+           {"quota", "set"},
+           {"quota", "set", "--bytes", "0"},
+           {"quota", "set", "--uploads", "many"},
            {"token", "create", "x", "--role", "king"},
            {"token", "create", "a b", "--role", "read"},
            {"token", "create", "x", "--role", "read", "--expires", "soon"},
