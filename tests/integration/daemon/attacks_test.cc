@@ -1,0 +1,102 @@
+// Attacks on a daemon that asks for tokens: each is refused with the right code
+// and reason, and after each the daemon serves on.
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include "daemon/access/rules.h"
+#include "tests/integration/daemon/guarded.h"
+
+namespace ckpt::test {
+namespace {
+
+class Attacks : public Guarded {
+ protected:
+  void RunAndCompare(const std::vector<Attack>& attacks) {
+    Run(attacks);
+    const std::string log = daemon_.process().Output();
+    for (const auto& [whose, text] : tokens_) {
+      EXPECT_EQ(log.find(text.substr(text.rfind('_') + 1)), std::string::npos)
+          << "the daemon's log has the secret of " << whose;
+    }
+  }
+};
+
+TEST_F(Attacks, NoTokenOrWhatIsNone) { RunAndCompare(TokenAttacks()); }
+
+TEST_F(Attacks, ARoleThatIsTooLow) {
+  const std::string before = Everything();
+  RunAndCompare(RoleAttacks());
+  EXPECT_EQ(Everything(), before);
+}
+
+TEST_F(Attacks, WhatAnotherProjectHas) { RunAndCompare(ProjectAttacks()); }
+
+TEST(AttackTable, HasDistinctRows) {
+  std::set<std::string> rows;
+  for (const auto& attacks : {TokenAttacks(), RoleAttacks(), ProjectAttacks()}) {
+    for (const Attack& attack : attacks) {
+      EXPECT_TRUE(rows.insert(attack.what).second) << attack.what;
+    }
+  }
+  EXPECT_GE(rows.size(), 150u);
+}
+
+// The other half: what is allowed is not refused.
+TEST_F(Guarded, EveryRoleMayWhatItMay) {
+  ASSERT_EQ(GoodRequests().size(), Methods().size());
+  for (const auto* method : Methods()) {
+    const ckptd::Rule& rule = *ckptd::FindRule(method->name());
+    for (const Role role : {Role::kRead, Role::kWrite, Role::kAdmin}) {
+      for (const char* scope : {"alice", "all"}) {
+        const std::string whose = fmt::format("{}/{}", scope, RoleName(role));
+        SCOPED_TRACE(fmt::format("{} by {}", method->name(), whose));
+        const absl::Status status =
+            CallAs(whose, method->name(), GoodRequests().at(method->name()), alice_.words).status;
+        EXPECT_NE(status.code(), absl::StatusCode::kUnauthenticated) << status;
+        const bool may = role >= rule.role && !(rule.for_all && std::string(scope) == "alice");
+        EXPECT_EQ(status.code() != absl::StatusCode::kPermissionDenied, may) << status;
+      }
+    }
+  }
+}
+
+TEST_F(Guarded, AListWithoutAProjectIsOfTheTokensProject) {
+  const auto runs = [&](const std::string& whose) {
+    std::set<std::string> names;
+    const auto listed = ConnectAs(whose)->ListRuns();
+    EXPECT_TRUE(listed.ok()) << listed.status();
+    for (const ckpt::Run& run : *listed) names.insert(run.name.ToString());
+    return names;
+  };
+  EXPECT_EQ(runs("alice/read"), (std::set<std::string>{"alice/r"}));
+  EXPECT_EQ(runs("bob/read"), (std::set<std::string>{"bob/r"}));
+  EXPECT_EQ(runs("all/read"), (std::set<std::string>{"alice/r", "bob/r"}));
+  const auto tokens = ConnectAs("alice/admin")->ListTokens();
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_EQ(tokens->size(), 3u);
+  for (const ckpt::Token& token : *tokens) EXPECT_EQ(token.project, "alice");
+}
+
+TEST_F(Guarded, AWholeJobRunsOnAWritersToken) {
+  auto client = ConnectAs("alice/write");
+  const RunName run{"alice", "job"};
+  const uint64_t attempt = OpenAttempt(*client, run);
+  const Shard shard = MakeShard({{"a", 21, 5 * kMiB}, {"b", 22, 100000}});
+  const auto pushed = PushShard(*client, run, attempt, 1, shard);
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  EXPECT_EQ(FetchShard(*client, pushed->checkpoint->id), shard.bytes);
+  auto reader = ConnectAs("alice/read");
+  EXPECT_EQ(FetchShard(*reader, pushed->checkpoint->id), shard.bytes);
+  EXPECT_TRUE(reader->Verify(run, 0, nullptr).ok());
+}
+
+TEST_F(Guarded, HealthIsOpenToEverybody) {
+  const Reply reply = CallRaw(channel_, "/grpc.health.v1.Health/Check", {""});
+  EXPECT_TRUE(reply.status.ok()) << reply.status;
+}
+
+}  // namespace
+}  // namespace ckpt::test
