@@ -284,7 +284,7 @@ Config LoadConfig(int argc, const char* const* argv) {
                  "(default 127.0.0.1:7420)")
       ->delimiter(',');
   app.add_flag("--allow-remote", config.allow_remote,
-               "Serve beyond this machine although nothing is encrypted or authenticated");
+               "Serve beyond this machine also without tokens or without TLS");
   app.add_option("--metrics-listen", texts.metrics_listen,
                  "Address of /metrics, /healthz and /readyz over HTTP, such as 127.0.0.1:7421, or "
                  "none")
@@ -293,6 +293,14 @@ Config LoadConfig(int argc, const char* const* argv) {
                  "off: whoever reaches an address may everything; tokens: every call needs one")
       ->check(OneOf({"off", "tokens"}))
       ->capture_default_str();
+  const auto pem = [&](const char* flag, std::string& path, const char* text) {
+    app.add_option(flag, path, text)->type_name("FILE");
+  };
+  pem("--tls-cert", config.tls_cert,
+      "The daemon's certificate and its chain, PEM: TLS on every port");
+  pem("--tls-key", config.tls_key, "Its private key, PEM");
+  pem("--tls-client-ca", config.tls_client_ca,
+      "Clients must show a certificate that this authority signed, PEM");
   app.add_option("--create-admin-token", config.create_admin_token,
                  "Make a token that may everything, write it into this new file (-: to standard "
                  "output), and end")

@@ -31,8 +31,10 @@ struct Config {
   bool scrub = true;  // passes begin by themselves
   uint64_t scrub_rate = 16ull << 20;  // bytes a second; 0: any
   absl::Duration scrub_interval = absl::Hours(7 * 24);
-  bool allow_remote = false;  // listen beyond loopback although nothing is encrypted
+  bool allow_remote = false;  // listen beyond loopback also without tokens or TLS
   std::string auth = "off";   // or "tokens"
+  // Paths of PEM files; empty: none. All TCP addresses speak TLS, or none does.
+  std::string tls_cert, tls_key, tls_client_ca;
   std::string create_admin_token;  // do that, write it there, and end; "-": standard output
   ckpt::Policy default_policy;
 

@@ -30,10 +30,21 @@ absl::Status CheckListen(const std::string& address, const Config& config) {
                                       ckpt::Printable(address)));
   }
   if (ckpt::IsLoopback(address) || config.allow_remote) return absl::OkStatus();
-  return ckpt::BadField("listen", fmt::format("{} can be reached from other machines, and nothing "
-                                              "is encrypted: listen on 127.0.0.1, or pass "
-                                              "--allow-remote on a network you trust",
-                                              address));
+  const bool asks = config.auth == "tokens", encrypts = !config.tls_cert.empty();
+  if (asks && encrypts) return absl::OkStatus();
+  const char* what = "nothing is encrypted and nobody is asked for a token";
+  const char* cure = "set auth to tokens, tls-cert and tls-key";
+  if (asks) {
+    what = "tokens would go there unencrypted";
+    cure = "set tls-cert and tls-key";
+  } else if (encrypts) {
+    what = "nobody is asked for a token";
+    cure = "set auth to tokens";
+  }
+  return ckpt::BadField("listen",
+                        fmt::format("{} can be reached from other machines, and {}: {}, listen on "
+                                    "127.0.0.1, or pass --allow-remote on a network you trust",
+                                    address, what, cure));
 }
 
 }  // namespace ckptd

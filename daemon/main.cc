@@ -21,6 +21,7 @@
 #include "daemon/monitor/monitor.h"
 #include "daemon/os/clock.h"
 #include "daemon/os/file_system.h"
+#include "daemon/rpc/guard.h"
 #include "daemon/rpc/service.h"
 #include "daemon/server.h"
 #include "daemon/store/store.h"
@@ -169,7 +170,9 @@ int main(int argc, char** argv) {
     }
   }
 
-  auto server = ckptd::Server::Start(config, store->get(), tokens.get());
+  const ckptd::Guard guard(store->get(), tokens.get(), config.auth == "tokens");
+
+  auto server = ckptd::Server::Start(config, guard);
   if (!server.ok()) return Fail(server.status());
   ckptd::Warden warden(config, store->get(), server->get());
   std::unique_ptr<ckptd::Monitor> monitor;
@@ -186,6 +189,10 @@ int main(int argc, char** argv) {
   for (const std::string& address : (*server)->addresses()) {
     spdlog::info("ckptd {} serves {} on {}", CKPTD_VERSION, config.data_dir, address);
   }
+  spdlog::info("tokens: {}; TLS: {}{}",
+               config.auth == "tokens" ? "asked for" : "off, whoever comes may everything",
+               config.tls_cert.empty() ? "off" : "on",
+               config.tls_client_ca.empty() ? "" : ", with client certificates");
   spdlog::info("default policy: {}", ckpt::ToString(config.default_policy));
   sd_notify(0, "READY=1");
 

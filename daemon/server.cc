@@ -15,6 +15,7 @@
 #include <grpcpp/grpcpp.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/access/tls.h"
 #include "daemon/listen.h"
 #include "daemon/rpc/interceptor.h"
 #include "proto/channel.h"
@@ -46,10 +47,13 @@ bool IsServed(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Store* store,
-                                                      Tokens* tokens) {
-  std::unique_ptr<Server> server(new Server(Guard(store, tokens, config.auth == "tokens"), store));
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, const Guard& guard) {
+  std::unique_ptr<Server> server(new Server(guard));
   for (const std::string& address : config.listen) RETURN_IF_ERROR(CheckListen(address, config));
+  const TlsFiles tls{config.tls_cert, config.tls_key, config.tls_client_ca};
+  if (tls.on()) RETURN_IF_ERROR(CheckTlsFiles(tls));
+  const std::shared_ptr<grpc::ServerCredentials> plain = grpc::InsecureServerCredentials();
+  const std::shared_ptr<grpc::ServerCredentials> tcp = tls.on() ? NewTlsCredentials(tls) : plain;
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
@@ -58,12 +62,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
   for (size_t i = 0; i < config.listen.size(); ++i) {
     const std::string& address = config.listen[i];
     if (address.starts_with("unix:") && IsServed(address.substr(5))) return CannotListen(address);
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &ports[i]);
+    // Who reaches a Unix socket is the file system's to say.
+    builder.AddListeningPort(address, address.starts_with("unix:") ? plain : tcp, &ports[i]);
   }
   builder.RegisterService(&server->service_);
   builder.RegisterService(&server->health_service_);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(NewInterceptors(&server->calls_, &store->metrics()));
+  interceptors.push_back(NewInterceptors(&server->calls_, &guard.store()->metrics()));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server->server_ = builder.BuildAndStart();
   for (size_t i = 0; i < ports.size(); ++i) {
@@ -75,10 +80,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, Stor
     server->addresses_.push_back(
         unix_socket ? address
                     : fmt::format("{}:{}", address.substr(0, address.rfind(':')), ports[i]));
-    if (!ckpt::IsLoopback(address)) {
-      spdlog::warn("{} is open to the network without encryption{}", address,
-                   config.auth == "tokens" ? "" : " or authentication");
-    }
+    if (ckpt::IsLoopback(address)) continue;
+    if (!tls.on()) spdlog::warn("{} is open to the network without encryption", address);
+    if (config.auth == "off") spdlog::warn("{} lets the whole network do everything", address);
   }
   return server;
 }

@@ -9,12 +9,10 @@
 #include <absl/time/time.h>
 #include <grpcpp/server.h>
 
-#include "daemon/access/tokens.h"
 #include "daemon/config.h"
 #include "daemon/rpc/guard.h"
 #include "daemon/rpc/health_service.h"
 #include "daemon/rpc/service.h"
-#include "daemon/store/store.h"
 #include "proto/status.h"
 
 namespace ckptd {
@@ -22,10 +20,10 @@ namespace ckptd {
 class Server {
  public:
   // Binds every address, or none: UNAVAILABLE names the one that failed.
-  // INVALID_ARGUMENT for an address that may not be served on (listen.h). Both
-  // `store` and `tokens` must outlive the server.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config, Store* store,
-                                                       Tokens* tokens);
+  // INVALID_ARGUMENT for an address that may not be served on (listen.h), or
+  // certificates that cannot be served with (access/tls.h). What `guard` works
+  // with must outlive the server.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config, const Guard& guard);
 
   // The addresses, with the ports that were chosen for port 0.
   const std::vector<std::string>& addresses() const { return addresses_; }
@@ -43,8 +41,8 @@ class Server {
   void Drain(absl::Duration timeout);
 
  private:
-  Server(Guard guard, Store* store)
-      : guard_(guard), service_(guard_), health_service_(store) {}
+  explicit Server(const Guard& guard)
+      : guard_(guard), service_(guard_), health_service_(guard.store()) {}
 
   std::atomic<int> calls_ = 0;  // under way, chunk streams not counted
   const Guard guard_;

@@ -39,8 +39,9 @@ struct Attack {
 // Public for the rows.
 class Guarded : public testing::Test {
  public:
-  // `flags`: of the daemon, beside those that make it ask for tokens.
-  explicit Guarded(std::vector<std::string> flags = {});
+  // `flags`: of the daemon, beside those that make it ask for tokens. `tls`: of
+  // all connections to it.
+  explicit Guarded(std::vector<std::string> flags = {}, TlsOptions tls = {});
   void SetUp() override;
 
   // The token's text by "alice/read", "bob/admin", "all/write", ...
@@ -57,6 +58,7 @@ class Guarded : public testing::Test {
   // All that both projects have, as text.
   std::string Everything() { return Picture(daemon_.address(), Token("all/admin")); }
 
+  const TlsOptions tls_;
   ckptd::os::TempDir dir_;
   Daemon daemon_;
   std::map<std::string, std::string> tokens_;
@@ -73,5 +75,7 @@ const std::map<std::string, std::string>& GoodRequests();
 std::vector<Attack> TokenAttacks();    // no token, or what is none
 std::vector<Attack> RoleAttacks();     // a role that is too low
 std::vector<Attack> ProjectAttacks();  // what another project has
+std::vector<Attack> TlsAttacks();      // on a daemon with mutual TLS (pki.h)
+std::vector<Attack> PlainAttacks();    // on one without
 
 }  // namespace ckpt::test

@@ -12,11 +12,12 @@ namespace ckpt::test {
 
 using google::protobuf::MethodDescriptor;
 
-std::shared_ptr<grpc::Channel> RawChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> RawChannel(
+    const std::string& address, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments = TunedChannelArguments();
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 Reply CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,

@@ -10,6 +10,7 @@
 
 #include <google/protobuf/descriptor.h>
 #include <grpcpp/channel.h>
+#include <grpcpp/security/credentials.h>
 
 #include "ckpt/v1/service.grpc.pb.h"
 #include "proto/status.h"
@@ -18,7 +19,9 @@
 namespace ckpt::test {
 
 // A connection of its own; it sends messages of any size.
-std::shared_ptr<grpc::Channel> RawChannel(const std::string& address);
+std::shared_ptr<grpc::Channel> RawChannel(const std::string& address,
+                                          const std::shared_ptr<grpc::ChannelCredentials>&
+                                              credentials = grpc::InsecureChannelCredentials());
 
 // What came back of a call.
 struct Reply {

@@ -124,6 +124,9 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
                               {"CKPTD_LISTEN", "127.0.0.1:1,unix:/run/x"},
                               {"CKPTD_ALLOW_REMOTE", "true"},
                               {"CKPTD_AUTH", "tokens"},
+                              {"CKPTD_TLS_CERT", "/c"},
+                              {"CKPTD_TLS_KEY", "/k"},
+                              {"CKPTD_TLS_CLIENT_CA", "/ca"},
                               {"CKPTD_KEEP_FREE", "2GiB"},
                               {"CKPTD_IO", "plain"},
                               {"CKPTD_METRICS_LISTEN", "127.0.0.1:2"},
@@ -146,6 +149,7 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:1", "unix:/run/x"));
   EXPECT_TRUE(config.allow_remote);
   EXPECT_EQ(config.auth, "tokens");
+  EXPECT_EQ(config.tls_cert + config.tls_key + config.tls_client_ca, "/c/k/ca");
   EXPECT_EQ(config.keep_free_bytes, 2ull << 30);
   EXPECT_EQ(config.io, "plain");
   EXPECT_EQ(config.metrics_listen, "127.0.0.1:2");
