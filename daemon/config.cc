@@ -20,6 +20,8 @@
 namespace ckptd {
 namespace {
 
+constexpr uint64_t kLeastMemory = 64ull << 20;
+
 // Durations and the best rule come as text and are parsed after CLI11 is done.
 struct Texts {
   std::string drain_timeout = "30s";
@@ -31,6 +33,8 @@ struct Texts {
   std::string scrub = "on";
   std::string scrub_interval = "168h";
   std::string budget = "none";
+  std::string quota_bytes = "none", quota_checkpoints = "none", quota_uploads = "none";
+  std::string idle_timeout = "2m";
   std::string keep_last = "3";
   std::vector<std::string> keep_best = {"1:val_loss:min"};
   bool keep_all = false;
@@ -116,7 +120,7 @@ CLI::Validator CountUpTo(uint64_t most, bool or_none = false) {
           return fmt::format("{} is no whole number from 1 to {}", Quoted(text), most);
         }
         if (value > 0) return "";
-        return fmt::format("zero would keep nothing; {} to turn the rule off",
+        return fmt::format("zero would keep nothing; {} to turn it off",
                            or_none ? "write none" : "leave it out");
       },
       "");
@@ -146,14 +150,15 @@ CLI::Validator Size() {
       "");
 }
 
-absl::StatusOr<uint64_t> ParseBudget(const std::string& text) {
+absl::StatusOr<uint64_t> ParseLimit(const char* name, const std::string& text) {
   if (text == "none") return uint64_t{0};
   std::string number = text;
   uint64_t bytes = 0;
   // The validator writes the size out as a number.
   if (Size()(number).empty() && absl::SimpleAtoi(number, &bytes) && bytes > 0) return bytes;
-  return ckpt::BadField("budget", fmt::format("budget: {} is no size above zero; write for example "
-                                              "500GiB, or none", Quoted(text)));
+  return ckpt::BadField(name, fmt::format("{}: {} is no size above zero; write for example 500GiB, "
+                                          "or none",
+                                          name, Quoted(text)));
 }
 
 // "CKPTD_KEEP_LAST"; empty for what the environment does not set.
@@ -256,7 +261,22 @@ absl::Status Finish(const Texts& texts, Config& config) {
   config.compress = texts.compress == "on";
   config.scrub = texts.scrub == "on";
   ASSIGN_OR_RETURN(config.scrub_interval, ParseTime("scrub-interval", texts.scrub_interval));
-  ASSIGN_OR_RETURN(config.budget, ParseBudget(texts.budget));
+  ASSIGN_OR_RETURN(config.budget, ParseLimit("budget", texts.budget));
+  ASSIGN_OR_RETURN(config.quota_bytes, ParseLimit("quota-bytes", texts.quota_bytes));
+  const auto count = [](const std::string& text) {
+    uint64_t value = 0;  // none
+    return absl::SimpleAtoi(text, &value) ? value : 0;
+  };
+  config.quota_checkpoints = count(texts.quota_checkpoints);
+  config.quota_uploads = count(texts.quota_uploads);
+  ASSIGN_OR_RETURN(config.idle_timeout, ParseTime("idle-timeout", texts.idle_timeout));
+  if (config.idle_timeout == absl::ZeroDuration()) {
+    return ckpt::BadField("idle-timeout", "idle-timeout: must be longer than zero");
+  }
+  if (config.memory_limit < kLeastMemory) {
+    return ckpt::BadField("memory-limit",
+                          "memory-limit: less than 64MiB would not do for one push");
+  }
   ASSIGN_OR_RETURN(config.default_policy, ParsePolicy(texts));
   return absl::OkStatus();
 }
@@ -301,6 +321,13 @@ Config LoadConfig(int argc, const char* const* argv) {
   pem("--tls-key", config.tls_key, "Its private key, PEM");
   pem("--tls-client-ca", config.tls_client_ca,
       "Clients must show a certificate that this authority signed, PEM");
+  app.add_option("--idle-timeout", texts.idle_timeout,
+                 "End chunk streams on which nothing moves for this long")
+      ->capture_default_str();
+  app.add_option("--memory-limit", config.memory_limit,
+                 "Memory for what is being received, at least 64MiB")
+      ->transform(Size())
+      ->default_str("1GiB");
   app.add_option("--create-admin-token", config.create_admin_token,
                  "Make a token that may everything, write it into this new file (-: to standard "
                  "output), and end")
@@ -314,6 +341,17 @@ Config LoadConfig(int argc, const char* const* argv) {
       ->default_str("64MiB");
   app.add_option("--budget", texts.budget,
                  "What each project's runs may take on disk together, such as 500GiB, or none")
+      ->capture_default_str();
+  app.add_option("--quota-bytes", texts.quota_bytes,
+                 "What each project may have on disk at most, such as 500GiB, or none")
+      ->capture_default_str();
+  app.add_option("--quota-checkpoints", texts.quota_checkpoints,
+                 "How many checkpoints each project may have, those on their way too, or none")
+      ->check(CountUpTo(UINT64_MAX, /*or_none=*/true))
+      ->capture_default_str();
+  app.add_option("--quota-uploads", texts.quota_uploads,
+                 "How many uploads each project may have open at a time, or none")
+      ->check(CountUpTo(UINT64_MAX, /*or_none=*/true))
       ->capture_default_str();
   app.add_option("--io", config.io,
                  "How packs are written: auto (io_uring where the kernel allows it) or plain (by "

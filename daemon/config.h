@@ -20,6 +20,8 @@ struct Config {
   std::string log_level = "info";
   uint64_t keep_free_bytes = 64ull << 20;
   uint64_t budget = 0;  // bytes, of each project without its own; 0: none
+  // Of each project without its own; 0: none.
+  uint64_t quota_bytes = 0, quota_checkpoints = 0, quota_uploads = 0;
   std::string io = "auto";  // or "plain"
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration stuck_after = absl::Minutes(5);
@@ -35,6 +37,8 @@ struct Config {
   std::string auth = "off";   // or "tokens"
   // Paths of PEM files; empty: none. All TCP addresses speak TLS, or none does.
   std::string tls_cert, tls_key, tls_client_ca;
+  absl::Duration idle_timeout = absl::Minutes(2);  // of chunk streams on which nothing moves
+  uint64_t memory_limit = 1ull << 30;              // for what gRPC receives
   std::string create_admin_token;  // do that, write it there, and end; "-": standard output
   ckpt::Policy default_policy;
 

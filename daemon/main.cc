@@ -95,6 +95,10 @@ absl::Status CreateAdminToken(ckptd::Tokens& tokens, const std::string& path) {
   return absl::OkStatus();
 }
 
+ckptd::QuotaDefaults QuotaOf(const ckptd::Config& config) {
+  return {config.quota_bytes, config.quota_checkpoints, config.quota_uploads};
+}
+
 void Reload(int argc, char** argv, ckptd::Store& store) {
   auto config = ckptd::ReloadConfig(argc, argv);
   if (!config.ok()) {
@@ -105,6 +109,7 @@ void Reload(int argc, char** argv, ckptd::Store& store) {
   spdlog::set_level(spdlog::level::from_str(config->log_level));
   store.SetDefaultPolicy(config->default_policy);
   store.SetDefaultBudget(config->budget);
+  store.SetDefaultQuota(QuotaOf(*config));
   spdlog::info("configuration reloaded: log level {}, default policy {}, default budget {}",
                config->log_level, ckpt::ToString(config->default_policy),
                config->budget == 0 ? "none" : fmt::format("{} bytes", config->budget));
@@ -141,6 +146,7 @@ int main(int argc, char** argv) {
   options.version = CKPTD_VERSION;
   options.default_policy = config.default_policy;
   options.default_budget = config.budget;
+  options.default_quota = QuotaOf(config);
   options.keep_free_bytes = config.keep_free_bytes;
   options.ticket_ttl = config.ticket_ttl;
   options.prune_interval = config.prune_interval;

@@ -11,8 +11,8 @@
 
 #include <fmt/format.h>
 #include <grpc/grpc.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/resource_quota.h>
 #include <spdlog/spdlog.h>
 
 #include "daemon/access/tls.h"
@@ -25,11 +25,32 @@ namespace ckptd {
 namespace {
 
 constexpr absl::Duration kQuietInterval = absl::Milliseconds(50);
+constexpr int kStreamsPerConnection = 128;
+constexpr absl::Duration kHandshakeTimeout = absl::Seconds(20);
+constexpr absl::Duration kConnectionIdle = absl::Minutes(10);
+constexpr absl::Duration kConnectionAge = absl::Hours(1);
 
 absl::Status CannotListen(const std::string& address) {
   return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kUnreachable,
                          fmt::format("cannot listen on {}: is another process using it, or is it "
                                      "not an address of this machine?", address));
+}
+
+// What one peer, or many, may hold of the daemon. A call that is begun and never
+// ended does not count as idle, so connections have an end of their own; clients
+// connect anew and go on where they were.
+void Limit(grpc::ServerBuilder& builder, const Config& config) {
+  grpc::ResourceQuota memory("received");
+  memory.Resize(config.memory_limit);
+  builder.SetResourceQuota(memory);
+  const auto milliseconds = [&](const char* name, absl::Duration time) {
+    builder.AddChannelArgument(name, static_cast<int>(absl::ToInt64Milliseconds(time)));
+  };
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnection);
+  milliseconds(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeout);
+  milliseconds(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kConnectionIdle);
+  milliseconds(GRPC_ARG_MAX_CONNECTION_AGE_MS, kConnectionAge);
+  milliseconds(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kConnectionAge);
 }
 
 // Whether somebody listens on a Unix socket. gRPC removes what is there and
@@ -48,16 +69,16 @@ bool IsServed(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, const Guard& guard) {
-  std::unique_ptr<Server> server(new Server(guard));
+  std::unique_ptr<Server> server(new Server(config, guard));
   for (const std::string& address : config.listen) RETURN_IF_ERROR(CheckListen(address, config));
   const TlsFiles tls{config.tls_cert, config.tls_key, config.tls_client_ca};
   if (tls.on()) RETURN_IF_ERROR(CheckTlsFiles(tls));
   const std::shared_ptr<grpc::ServerCredentials> plain = grpc::InsecureServerCredentials();
   const std::shared_ptr<grpc::ServerCredentials> tcp = tls.on() ? NewTlsCredentials(tls) : plain;
   grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   ckpt::TuneServer(builder);
+  Limit(builder, config);
   std::vector<int> ports(config.listen.size());
   for (size_t i = 0; i < config.listen.size(); ++i) {
     const std::string& address = config.listen[i];

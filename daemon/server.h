@@ -1,4 +1,4 @@
-// The gRPC server around a store: listeners, health, reflection, drain.
+// The gRPC server around a store: listeners, limits, health, drain.
 #pragma once
 
 #include <atomic>
@@ -41,8 +41,8 @@ class Server {
   void Drain(absl::Duration timeout);
 
  private:
-  explicit Server(const Guard& guard)
-      : guard_(guard), service_(guard_), health_service_(guard.store()) {}
+  Server(const Config& config, const Guard& guard)
+      : guard_(guard), service_(guard_, config.idle_timeout), health_service_(guard.store()) {}
 
   std::atomic<int> calls_ = 0;  // under way, chunk streams not counted
   const Guard guard_;

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <grpcpp/server_context.h>
+#include <spdlog/spdlog.h>
 
 namespace ckptd {
 
@@ -19,9 +21,10 @@ absl::Status StreamThreads::Run(std::function<void()> body) {
   {
     absl::MutexLock lock(&mutex_);
     if (running_ == limit_) {
-      return ckpt::MakeError(absl::StatusCode::kResourceExhausted, ckpt::reason::kTooLarge,
+      return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kTooLarge,
                              fmt::format("{} chunk streams are under way already; try again "
-                                         "later", limit_));
+                                         "later",
+                                         limit_));
     }
     ++running_;
   }
@@ -43,7 +46,9 @@ int StreamThreads::running() {
 
 // ---- ReadStream ----------------------------------------------------------------
 
-ReadStream::ReadStream(StreamThreads* threads, std::function<absl::Status(ReadStream&)> body) {
+ReadStream::ReadStream(StreamThreads* threads, absl::Duration idle,
+                       std::function<absl::Status(ReadStream&)> body)
+    : idle_(idle) {
   StartRead(&incoming_);
   absl::Status started = threads->Run([this, body = std::move(body)] {
     Finish(ckpt::ToGrpc(body(*this)));
@@ -59,8 +64,8 @@ bool ReadStream::Read(grpc::ByteBuffer* buffer) {
   {
     absl::MutexLock lock(&mutex_);
     auto settled = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return state_ != State::kWaiting; };
-    mutex_.Await(absl::Condition(&settled));
-    if (state_ == State::kEnded) return false;
+    was_idle_ = !mutex_.AwaitWithTimeout(absl::Condition(&settled), idle_);
+    if (was_idle_ || state_ == State::kEnded) return false;
     buffer->Swap(&incoming_);
     incoming_.Clear();
     state_ = State::kWaiting;
@@ -68,6 +73,14 @@ bool ReadStream::Read(grpc::ByteBuffer* buffer) {
   // The next message arrives while the caller works on this one.
   StartRead(&incoming_);
   return true;
+}
+
+absl::Status ReadStream::CheckIdle() const {
+  if (!was_idle_) return absl::OkStatus();
+  return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kStreamIdle,
+                         fmt::format("no whole message came on this stream for {}; what came "
+                                     "before is kept, go on from there",
+                                     absl::FormatDuration(idle_)));
 }
 
 void ReadStream::OnReadDone(bool ok) {
@@ -91,14 +104,12 @@ void ReadStream::Release() {
 
 // ---- WriteStream ---------------------------------------------------------------
 
-WriteStream::WriteStream(StreamThreads* threads, std::function<absl::Status(WriteStream&)> body) {
+WriteStream::WriteStream(StreamThreads* threads, grpc::CallbackServerContext* context,
+                         absl::Duration idle, std::function<absl::Status(WriteStream&)> body)
+    : context_(context), idle_(idle) {
   absl::Status started = threads->Run([this, body = std::move(body)] {
     absl::Status status = body(*this);
-    {
-      absl::MutexLock lock(&mutex_);
-      auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !writing_ || broken_; };
-      mutex_.Await(absl::Condition(&idle));
-    }
+    WaitForRoom();
     Finish(ckpt::ToGrpc(status));
     Release();
   });
@@ -108,12 +119,25 @@ WriteStream::WriteStream(StreamThreads* threads, std::function<absl::Status(Writ
   }
 }
 
-bool WriteStream::Write(grpc::ByteBuffer buffer) {
+bool WriteStream::WaitForRoom() {
+  auto settled = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !writing_ || broken_; };
   {
     absl::MutexLock lock(&mutex_);
-    auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !writing_ || broken_; };
-    mutex_.Await(absl::Condition(&idle));
-    if (broken_) return false;
+    if (mutex_.AwaitWithTimeout(absl::Condition(&settled), idle_)) return !broken_;
+  }
+  spdlog::warn("a fetch from {} is given up: nothing was taken for {}", context_->peer(),
+               absl::FormatDuration(idle_));
+  // No status would reach who reads nothing. Without the lock: OnCancel takes it.
+  context_->TryCancel();
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&settled));
+  return !broken_;
+}
+
+bool WriteStream::Write(grpc::ByteBuffer buffer) {
+  if (!WaitForRoom()) return false;
+  {
+    absl::MutexLock lock(&mutex_);
     writing_ = true;
   }
   outgoing_.Swap(&buffer);

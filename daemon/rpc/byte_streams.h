@@ -2,14 +2,16 @@
 //
 // gRPC hands raw byte buffers to its callback API only, whose callbacks must
 // not block; disk writes do. So each bulk stream gets a thread of its own,
-// and these classes turn callbacks into calls that wait. They delete
-// themselves once gRPC and the thread are both done with them.
+// and these classes turn callbacks into calls that wait, but not for ever: a
+// stream on which nothing moves for `idle` ends. They delete themselves once gRPC
+// and the thread are both done with them.
 #pragma once
 
 #include <functional>
 
 #include <absl/base/thread_annotations.h>
 #include <absl/synchronization/mutex.h>
+#include <absl/time/time.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
@@ -25,7 +27,7 @@ class StreamThreads {
   // Waits for all threads to end.
   ~StreamThreads();
 
-  // RESOURCE_EXHAUSTED when `limit` threads are running.
+  // UNAVAILABLE, for a while, when `limit` threads are running.
   absl::Status Run(std::function<void()> body);
   int running();
 
@@ -39,10 +41,13 @@ class StreamThreads {
 class ReadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
   // `body` runs on a thread; its status ends the call.
-  ReadStream(StreamThreads* threads, std::function<absl::Status(ReadStream&)> body);
+  ReadStream(StreamThreads* threads, absl::Duration idle,
+             std::function<absl::Status(ReadStream&)> body);
 
-  // Waits for the next message. False: the client is done, or gone.
+  // Waits for the next message. False: the client is done, gone, or idle.
   bool Read(grpc::ByteBuffer* buffer);
+  // UNAVAILABLE/STREAM_IDLE once Read has waited for too long.
+  absl::Status CheckIdle() const;
 
  private:
   void OnReadDone(bool ok) override;
@@ -53,16 +58,20 @@ class ReadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   absl::Mutex mutex_;
   enum class State { kWaiting, kReady, kEnded } state_ ABSL_GUARDED_BY(mutex_) = State::kWaiting;
   int owners_ ABSL_GUARDED_BY(mutex_) = 2;
+  const absl::Duration idle_;
+  bool was_idle_ = false;  // the body's thread only
   grpc::ByteBuffer incoming_;
 };
 
 // One request; frames to the client.
 class WriteStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  WriteStream(StreamThreads* threads, std::function<absl::Status(WriteStream&)> body);
+  // Of a client that takes nothing for `idle` the call is cancelled.
+  WriteStream(StreamThreads* threads, grpc::CallbackServerContext* context, absl::Duration idle,
+              std::function<absl::Status(WriteStream&)> body);
 
   // Waits until the message before has left, then sends this one. False: the
-  // client is gone.
+  // client is gone, or takes nothing.
   bool Write(grpc::ByteBuffer buffer);
 
  private:
@@ -70,7 +79,11 @@ class WriteStream final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void OnCancel() override;
   void OnDone() override;
   void Release();
+  // Until nothing is being written. False: nor can be any more.
+  bool WaitForRoom();
 
+  grpc::CallbackServerContext* const context_;
+  const absl::Duration idle_;
   absl::Mutex mutex_;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;

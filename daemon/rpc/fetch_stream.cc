@@ -107,7 +107,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::FetchChunks(
   bool ok = grpc::SerializationTraits<v1::FetchChunksRequest>::Deserialize(&copy, parsed.get()).ok();
   // Where it never begins, it is because too many are under way.
   auto meter =
-      std::make_shared<CallMeter>(store_->metrics(), kName, absl::StatusCode::kResourceExhausted);
+      std::make_shared<CallMeter>(store_->metrics(), kName, absl::StatusCode::kUnavailable);
   auto send = [this, context, parsed, ok](WriteStream& stream) -> absl::Status {
     ASSIGN_OR_RETURN(const Caller caller, guard_.Identify(kName, *context));
     if (!ok) {
@@ -123,7 +123,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::FetchChunks(
     LogStreamEnd(kName, status);
     return status;
   };
-  return new WriteStream(&threads_, std::move(body));
+  return new WriteStream(&threads_, context, idle_timeout_, std::move(body));
 }
 
 }  // namespace ckptd

@@ -50,6 +50,7 @@ absl::Status ReceiveChunks(const Guard& guard, ReadStream& stream,
     totals.set_chunks(totals.chunks() + 1);
     totals.set_bytes(totals.bytes() + frame.data_bytes());
   }
+  RETURN_IF_ERROR(stream.CheckIdle());
   if (context.IsCancelled()) return absl::CancelledError("the line broke");
   return BadFrame("the chunk stream stopped without a frame that says it is the end; what came "
                   "before is kept");
@@ -61,7 +62,7 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* CheckpointsService::PushChunks(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
   // Where it never begins, it is because too many are under way.
   auto meter =
-      std::make_shared<CallMeter>(store_->metrics(), kName, absl::StatusCode::kResourceExhausted);
+      std::make_shared<CallMeter>(store_->metrics(), kName, absl::StatusCode::kUnavailable);
   auto body = [this, context, response, meter](ReadStream& stream) -> absl::Status {
     v1::PushChunksResponse totals;
     absl::Status status = ReceiveChunks(guard_, stream, *context, totals);
@@ -71,7 +72,7 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* CheckpointsService::PushChunks(
     grpc::SerializationTraits<v1::PushChunksResponse>::Serialize(totals, response, &own_buffer);
     return status;
   };
-  return new ReadStream(&threads_, std::move(body));
+  return new ReadStream(&threads_, idle_timeout_, std::move(body));
 }
 
 }  // namespace ckptd

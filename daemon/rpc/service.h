@@ -17,8 +17,9 @@ using RawService = ckpt::v1::Checkpoints::WithRawCallbackMethod_PushChunks<
 // Thread-safe. `guard` must outlive it, and it the server.
 class CheckpointsService final : public RawService {
  public:
-  explicit CheckpointsService(const Guard& guard)
-      : guard_(guard), store_(guard.store()), threads_(kMaxStreams) {}
+  // Chunk streams on which nothing moves for `idle_timeout` are ended.
+  CheckpointsService(const Guard& guard, absl::Duration idle_timeout)
+      : guard_(guard), store_(guard.store()), idle_timeout_(idle_timeout), threads_(kMaxStreams) {}
 
   // The names of all calls, as they are counted.
   static std::vector<std::string> MethodNames();
@@ -85,6 +86,7 @@ class CheckpointsService final : public RawService {
  private:
   const Guard& guard_;
   Store* const store_;
+  const absl::Duration idle_timeout_;
   StreamThreads threads_;
 };
 

@@ -66,6 +66,20 @@ TEST_F(ConfigTest, ABudgetIsASizeOrNone) {
   EXPECT_EQ(Load({"--budget", "none"}, "budget = \"1GiB\"\n").budget, 0u);
 }
 
+TEST_F(ConfigTest, AQuotaIsANumberOrNone) {
+  EXPECT_EQ(Load({}).quota_bytes + Load({}).quota_checkpoints + Load({}).quota_uploads, 0u);
+  EXPECT_EQ(Load({"--quota-checkpoints", "none"}).quota_checkpoints, 0u);
+  for (const std::vector<std::string>& bad :
+       std::vector<std::vector<std::string>>{{"--quota-bytes", "0"},
+                                             {"--quota-bytes", "lots"},
+                                             {"--quota-checkpoints", "0"},
+                                             {"--quota-uploads", "-1"},
+                                             {"--idle-timeout", "0"},
+                                             {"--memory-limit", "1MiB"}}) {
+    EXPECT_EQ(Load(bad).exit_code, 2) << bad[0] << " " << bad[1];
+  }
+}
+
 TEST_F(ConfigTest, FlagsGoOverTheEnvironmentOverTheFile) {
   struct Case {
     std::vector<std::string> flags;
@@ -127,6 +141,11 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
                               {"CKPTD_TLS_CERT", "/c"},
                               {"CKPTD_TLS_KEY", "/k"},
                               {"CKPTD_TLS_CLIENT_CA", "/ca"},
+                              {"CKPTD_IDLE_TIMEOUT", "7s"},
+                              {"CKPTD_MEMORY_LIMIT", "128MiB"},
+                              {"CKPTD_QUOTA_BYTES", "3GiB"},
+                              {"CKPTD_QUOTA_CHECKPOINTS", "9"},
+                              {"CKPTD_QUOTA_UPLOADS", "8"},
                               {"CKPTD_KEEP_FREE", "2GiB"},
                               {"CKPTD_IO", "plain"},
                               {"CKPTD_METRICS_LISTEN", "127.0.0.1:2"},
@@ -150,6 +169,11 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
   EXPECT_TRUE(config.allow_remote);
   EXPECT_EQ(config.auth, "tokens");
   EXPECT_EQ(config.tls_cert + config.tls_key + config.tls_client_ca, "/c/k/ca");
+  EXPECT_EQ(config.idle_timeout, absl::Seconds(7));
+  EXPECT_EQ(config.memory_limit, 128ull << 20);
+  EXPECT_EQ(config.quota_bytes, 3ull << 30);
+  EXPECT_EQ(config.quota_checkpoints, 9u);
+  EXPECT_EQ(config.quota_uploads, 8u);
   EXPECT_EQ(config.keep_free_bytes, 2ull << 30);
   EXPECT_EQ(config.io, "plain");
   EXPECT_EQ(config.metrics_listen, "127.0.0.1:2");
@@ -200,23 +224,23 @@ TEST_F(ConfigTest, EveryMistakeIsOneSentence) {
       {{"--keep-last", "0"},
        "",
        {},
-       "--keep-last: zero would keep nothing; write none to turn the rule off"},
+       "--keep-last: zero would keep nothing; write none to turn it off"},
       {{},
        "keep-last = 0\n",
        {},
-       "--keep-last: zero would keep nothing; write none to turn the rule off"},
+       "--keep-last: zero would keep nothing; write none to turn it off"},
       {{},
        "",
        {{"CKPTD_KEEP_DAILY", "0"}},
-       "--keep-daily: zero would keep nothing; leave it out to turn the rule off"},
+       "--keep-daily: zero would keep nothing; leave it out to turn it off"},
       {{"--keep-every-steps", "0"},
        "",
        {},
-       "--keep-every-steps: zero would keep nothing; leave it out to turn the rule off"},
+       "--keep-every-steps: zero would keep nothing; leave it out to turn it off"},
       {{"--keep-bytes", "0"},
        "",
        {},
-       "--keep-bytes: zero would keep nothing; leave it out to turn the rule off"},
+       "--keep-bytes: zero would keep nothing; leave it out to turn it off"},
       {{"--keep-last", "many"},
        "",
        {},
