@@ -34,6 +34,7 @@ struct Texts {
   std::string scrub_interval = "168h";
   std::string budget = "none";
   std::string quota_bytes = "none", quota_checkpoints = "none", quota_uploads = "none";
+  std::string audit_log = "default";
   std::string idle_timeout = "2m";
   std::string keep_last = "3";
   std::vector<std::string> keep_best = {"1:val_loss:min"};
@@ -277,6 +278,9 @@ absl::Status Finish(const Texts& texts, Config& config) {
     return ckpt::BadField("memory-limit",
                           "memory-limit: less than 64MiB would not do for one push");
   }
+  config.audit_log = texts.audit_log == "default" ? config.data_dir + "/audit.log"
+                     : texts.audit_log == "none"  ? ""
+                                                  : texts.audit_log;
   ASSIGN_OR_RETURN(config.default_policy, ParsePolicy(texts));
   return absl::OkStatus();
 }
@@ -321,6 +325,11 @@ Config LoadConfig(int argc, const char* const* argv) {
   pem("--tls-key", config.tls_key, "Its private key, PEM");
   pem("--tls-client-ca", config.tls_client_ca,
       "Clients must show a certificate that this authority signed, PEM");
+  app.add_option(
+         "--audit-log", texts.audit_log,
+         "Who removed, decided, granted what, or was refused, a line each: a file, none, or "
+         "default: audit.log in the data directory")
+      ->capture_default_str();
   app.add_option("--idle-timeout", texts.idle_timeout,
                  "End chunk streams on which nothing moves for this long")
       ->capture_default_str();

@@ -37,6 +37,7 @@ struct Config {
   std::string auth = "off";   // or "tokens"
   // Paths of PEM files; empty: none. All TCP addresses speak TLS, or none does.
   std::string tls_cert, tls_key, tls_client_ca;
+  std::string audit_log;                           // a path; empty: there is none
   absl::Duration idle_timeout = absl::Minutes(2);  // of chunk streams on which nothing moves
   uint64_t memory_limit = 1ull << 30;              // for what gRPC receives
   std::string create_admin_token;  // do that, write it there, and end; "-": standard output

@@ -15,6 +15,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/access/audit.h"
 #include "daemon/access/tokens.h"
 #include "daemon/config.h"
 #include "daemon/metrics/metrics.h"
@@ -176,7 +177,9 @@ int main(int argc, char** argv) {
     }
   }
 
-  const ckptd::Guard guard(store->get(), tokens.get(), config.auth == "tokens");
+  auto audit = ckptd::Audit::Open(config.audit_log, &clock);
+  if (!audit.ok()) return Fail(audit.status());
+  const ckptd::Guard guard(store->get(), tokens.get(), audit->get(), config.auth == "tokens");
 
   auto server = ckptd::Server::Start(config, guard);
   if (!server.ok()) return Fail(server.status());

@@ -32,6 +32,7 @@ struct Rule {
   ckpt::Role role = ckpt::Role::kAdmin;
   Names names = Names::kRun;
   bool for_all = false;  // only with a token for all projects
+  bool audited = false;  // who made it is written down
 };
 
 std::span<const Rule> Rules();

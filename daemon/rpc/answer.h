@@ -20,18 +20,25 @@ namespace ckptd {
 // Converts the status of a call, and says in the log that it was refused.
 grpc::Status Ended(const char* name, const absl::Status& status);
 
-// Runs `call` if the guard admits who makes it, and converts its status. It may
-// ask who that is: by a `const Caller&`.
+// Runs `call` if the guard admits who makes it, writes down what it came to where
+// that is wanted, and converts its status. It may ask who makes it, by a `const
+// Caller&`, and say the id of what it made, by a `std::string&` behind that.
 template <typename Request, typename Call>
 grpc::Status Answer(const char* name, const Guard& guard, const grpc::ServerContext* context,
                     const Request* request, const Call& call) {
   absl::StatusOr<Caller> caller = guard.Admit(name, *context, *request);
   if (!caller.ok()) return Ended(name, caller.status());
-  if constexpr (std::is_invocable_v<Call, const Caller&>) {
-    return Ended(name, call(*caller));
+  std::string made;
+  absl::Status status;
+  if constexpr (std::is_invocable_v<Call, const Caller&, std::string&>) {
+    status = call(*caller, made);
+  } else if constexpr (std::is_invocable_v<Call, const Caller&>) {
+    status = call(*caller);
   } else {
-    return Ended(name, call());
+    status = call();
   }
+  guard.Record(name, *context, *caller, *request, made, status);
+  return Ended(name, status);
 }
 // The same log for a bulk stream, whose reactor converts the status; one that
 // the client broke off is not said.

@@ -114,7 +114,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::FetchChunks(
       return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame,
                              "the request is no FetchChunksRequest");
     }
-    RETURN_IF_ERROR(guard_.CheckNamed(kName, caller, *parsed));
+    RETURN_IF_ERROR(guard_.CheckNamed(kName, *context, caller, *parsed));
     return SendChunks(guard_, stream, caller, *parsed);
   };
   auto body = [send, meter](WriteStream& stream) -> absl::Status {

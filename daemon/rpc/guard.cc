@@ -3,8 +3,10 @@
 #include <cstring>
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
+#include <grpc/grpc_security_constants.h>
 
 #include "daemon/store/errors.h"
 #include "proto/channel.h"
@@ -43,6 +45,19 @@ absl::StatusOr<std::string> TokenOf(const grpc::ServerContextBase& context) {
   return std::string(value.substr(std::strlen(ckpt::kTokenScheme)));
 }
 
+AuditEntry EntryOf(std::string_view method, const grpc::ServerContextBase& context,
+                   absl::Status outcome) {
+  AuditEntry entry;
+  entry.method = std::string(method);
+  entry.peer = context.peer();
+  if (const auto peer = context.auth_context(); peer != nullptr) {
+    const auto names = peer->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);
+    if (!names.empty()) entry.peer_identity = std::string(names[0].data(), names[0].size());
+  }
+  entry.outcome = std::move(outcome);
+  return entry;
+}
+
 // Fields by name: rules.cc says which there are, and a test that they are.
 const FieldDescriptor* Field(const Message& message, const char* name) {
   return message.GetDescriptor()->FindFieldByName(name);
@@ -67,24 +82,62 @@ std::string ProjectOfRun(const Message& message, const char* run) {
 absl::StatusOr<Caller> Guard::Admit(std::string_view method, const grpc::ServerContextBase& context,
                                     const Message& request) const {
   ASSIGN_OR_RETURN(Caller caller, Identify(method, context));
-  RETURN_IF_ERROR(CheckNamed(method, caller, request));
+  RETURN_IF_ERROR(CheckNamed(method, context, caller, request));
   return caller;
 }
 
 absl::StatusOr<Caller> Guard::Identify(std::string_view method,
                                        const grpc::ServerContextBase& context) const {
   if (!asks_) return Caller();
+  absl::StatusOr<Caller> caller = CallerOf(context);
+  absl::Status status = caller.ok() ? CheckRole(method, *caller) : caller.status();
+  if (status.ok()) return caller;
+  AuditEntry entry = EntryOf(method, context, std::move(status));
+  if (caller.ok()) entry.caller = &*caller;
+  audit_->RecordRefusal(entry);
+  return entry.outcome;
+}
+
+absl::Status Guard::CheckNamed(std::string_view method, const grpc::ServerContextBase& context,
+                               const Caller& caller, const Message& request) const {
+  const Rule* rule = FindRule(method);
+  absl::Status status = rule == nullptr ? NoSuchCall(method) : CheckOwner(*rule, caller, request);
+  if (status.ok()) return status;
+  AuditEntry entry = EntryOf(method, context, std::move(status));
+  entry.caller = &caller;
+  entry.request = &request;
+  audit_->RecordRefusal(entry);
+  return entry.outcome;
+}
+
+void Guard::Record(std::string_view method, const grpc::ServerContextBase& context,
+                   const Caller& caller, const Message& request, const std::string& made,
+                   const absl::Status& outcome) const {
+  const Rule* rule = FindRule(method);
+  if (rule == nullptr || !rule->audited) return;
+  // A dry run does nothing.
+  const FieldDescriptor* dry_run = Field(request, "dry_run");
+  if (dry_run != nullptr && request.GetReflection()->GetBool(request, dry_run)) return;
+  AuditEntry entry = EntryOf(method, context, outcome);
+  entry.caller = &caller;
+  entry.request = &request;
+  entry.made = made;
+  audit_->Record(entry);
+}
+
+absl::StatusOr<Caller> Guard::CallerOf(const grpc::ServerContextBase& context) const {
   ASSIGN_OR_RETURN(const std::string token, TokenOf(context));
-  ASSIGN_OR_RETURN(Caller caller, tokens_->Recognize(token));
+  return tokens_->Recognize(token);
+}
+
+absl::Status Guard::CheckRole(std::string_view method, const Caller& caller) const {
   const Rule* rule = FindRule(method);
   if (rule == nullptr) return NoSuchCall(method);
-  if (caller.role < rule->role) {
-    return ckpt::MakeError(
-        absl::StatusCode::kPermissionDenied, ckpt::reason::kRoleTooLow,
-        fmt::format("{} takes a token with role {}, but token {} has role {}", method,
-                    ckpt::RoleName(rule->role), caller.token_id, ckpt::RoleName(caller.role)));
-  }
-  return caller;
+  if (caller.role >= rule->role) return absl::OkStatus();
+  return ckpt::MakeError(
+      absl::StatusCode::kPermissionDenied, ckpt::reason::kRoleTooLow,
+      fmt::format("{} takes a token with role {}, but token {} has role {}", method,
+                  ckpt::RoleName(rule->role), caller.token_id, ckpt::RoleName(caller.role)));
 }
 
 absl::Status Guard::CheckProject(const Caller& caller, std::string_view project) const {
@@ -104,12 +157,10 @@ absl::Status Guard::CheckForAll(std::string_view what, const Caller& caller) con
                                      what, caller.token_id, *caller.project));
 }
 
-absl::Status Guard::CheckNamed(std::string_view method, const Caller& caller,
+absl::Status Guard::CheckOwner(const Rule& rule, const Caller& caller,
                                const Message& request) const {
-  const Rule* rule = FindRule(method);
-  if (rule == nullptr) return NoSuchCall(method);
   if (!caller.project) return absl::OkStatus();
-  if (rule->for_all) RETURN_IF_ERROR(CheckForAll(method, caller));
+  if (rule.for_all) RETURN_IF_ERROR(CheckForAll(rule.method, caller));
   // What never was is for the call itself to say.
   const auto is_foreign = [&](const std::optional<std::string>& project) {
     return project && !caller.Covers(*project);
@@ -120,7 +171,7 @@ absl::Status Guard::CheckNamed(std::string_view method, const Caller& caller,
     ASSIGN_OR_RETURN(const auto project, store_->ProjectOfCheckpoint(id));
     return is_foreign(project) ? CheckpointNotFound(id) : absl::OkStatus();
   };
-  switch (rule->names) {
+  switch (rule.names) {
     case Names::kNothing:
       return absl::OkStatus();
     case Names::kRun:
@@ -134,7 +185,7 @@ absl::Status Guard::CheckNamed(std::string_view method, const Caller& caller,
       return CheckProject(caller, ProjectOfRun(request, "run"));
     case Names::kRunOrDaemon:
       if (!Has(request, "run")) {
-        return CheckForAll(fmt::format("{} of the whole daemon", method), caller);
+        return CheckForAll(fmt::format("{} of the whole daemon", rule.method), caller);
       }
       return CheckProject(caller, ProjectOfRun(request, "run"));
     case Names::kRunOrProject:
@@ -147,7 +198,7 @@ absl::Status Guard::CheckNamed(std::string_view method, const Caller& caller,
       return CheckProject(caller, ProjectOf(request));
     case Names::kProjectOrDaemon:
       if (request.GetReflection()->GetBool(request, Field(request, "all_projects"))) {
-        return CheckForAll(fmt::format("{} for all projects", method), caller);
+        return CheckForAll(fmt::format("{} for all projects", rule.method), caller);
       }
       return CheckProject(caller, ProjectOf(request));
     case Names::kCheckpoint:
@@ -171,7 +222,7 @@ absl::Status Guard::CheckNamed(std::string_view method, const Caller& caller,
       return is_foreign(project) ? TokenNotFound(id) : absl::OkStatus();
     }
   }
-  return NoSuchCall(method);
+  return NoSuchCall(rule.method);
 }
 
 }  // namespace ckptd

@@ -1,6 +1,6 @@
 // The one place that every call passes before it is looked at: is there a token,
 // is it good, may its role make this call, and is what the request names in its
-// project.
+// project. What is refused here is written down.
 #pragma once
 
 #include <string_view>
@@ -8,6 +8,7 @@
 #include <google/protobuf/message.h>
 #include <grpcpp/server_context.h>
 
+#include "daemon/access/audit.h"
 #include "daemon/access/rules.h"
 #include "daemon/access/tokens.h"
 #include "daemon/store/store.h"
@@ -18,8 +19,9 @@ namespace ckptd {
 // Thread-safe.
 class Guard {
  public:
-  // `tokens` is asked to recognize callers only if `asks`; both must outlive it.
-  Guard(Store* store, Tokens* tokens, bool asks) : store_(store), tokens_(tokens), asks_(asks) {}
+  // `tokens` is asked to recognize callers only if `asks`; all must outlive it.
+  Guard(Store* store, Tokens* tokens, Audit* audit, bool asks)
+      : store_(store), tokens_(tokens), audit_(audit), asks_(asks) {}
 
   Store* store() const { return store_; }
   Tokens* tokens() const { return tokens_; }
@@ -36,15 +38,26 @@ class Guard {
   // the request is theirs to make.
   absl::StatusOr<Caller> Identify(std::string_view method,
                                   const grpc::ServerContextBase& context) const;
-  absl::Status CheckNamed(std::string_view method, const Caller& caller,
-                          const google::protobuf::Message& request) const;
+  absl::Status CheckNamed(std::string_view method, const grpc::ServerContextBase& context,
+                          const Caller& caller, const google::protobuf::Message& request) const;
+
+  // Writes down what an admitted call came to, if its rule wants that. `made`: the
+  // id of what it made.
+  void Record(std::string_view method, const grpc::ServerContextBase& context, const Caller& caller,
+              const google::protobuf::Message& request, const std::string& made,
+              const absl::Status& outcome) const;
 
  private:
+  absl::StatusOr<Caller> CallerOf(const grpc::ServerContextBase& context) const;
+  absl::Status CheckRole(std::string_view method, const Caller& caller) const;
+  absl::Status CheckOwner(const Rule& rule, const Caller& caller,
+                          const google::protobuf::Message& request) const;
   absl::Status CheckProject(const Caller& caller, std::string_view project) const;
   absl::Status CheckForAll(std::string_view what, const Caller& caller) const;
 
   Store* const store_;
   Tokens* const tokens_;
+  Audit* const audit_;
   const bool asks_;
 };
 

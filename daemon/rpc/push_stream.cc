@@ -31,7 +31,7 @@ absl::Status ReceiveChunks(const Guard& guard, ReadStream& stream,
       }
       v1::ChunkFrame named;
       named.set_upload_id(frame.upload_id);
-      RETURN_IF_ERROR(guard.CheckNamed(kName, caller, named));
+      RETURN_IF_ERROR(guard.CheckNamed(kName, context, caller, named));
       ASSIGN_OR_RETURN(upload, store.FindUpload(frame.upload_id));
     }
     if (frame.end) return absl::OkStatus();

@@ -11,16 +11,18 @@ namespace v1 = ckpt::v1;
 grpc::Status CheckpointsService::CreateToken(grpc::ServerContext* context,
                                              const v1::CreateTokenRequest* request,
                                              v1::CreateTokenResponse* response) {
-  return Answer("CreateToken", guard_, context, request, [&](const Caller& caller) -> absl::Status {
-    ASSIGN_OR_RETURN(const ckpt::TokenSpec spec, ckpt::FromProto(*request));
-    ASSIGN_OR_RETURN(const RequestKey key,
-                     ReadRequestKey("CreateToken", *context, caller, *request));
-    ASSIGN_OR_RETURN(const Tokens::Made made,
-                     guard_.tokens()->Create(spec, caller.token_id, key.id));
-    *response->mutable_token() = ckpt::ToProto(made.token);
-    response->set_text(made.text);
-    return absl::OkStatus();
-  });
+  return Answer("CreateToken", guard_, context, request,
+                [&](const Caller& caller, std::string& id) -> absl::Status {
+                  ASSIGN_OR_RETURN(const ckpt::TokenSpec spec, ckpt::FromProto(*request));
+                  ASSIGN_OR_RETURN(const RequestKey key,
+                                   ReadRequestKey("CreateToken", *context, caller, *request));
+                  ASSIGN_OR_RETURN(const Tokens::Made made,
+                                   guard_.tokens()->Create(spec, caller.token_id, key.id));
+                  *response->mutable_token() = ckpt::ToProto(made.token);
+                  response->set_text(made.text);
+                  id = made.token.id;
+                  return absl::OkStatus();
+                });
 }
 
 grpc::Status CheckpointsService::ListTokens(grpc::ServerContext* context,

@@ -33,7 +33,8 @@ absl::Status SimulatedHouse::Open() {
   options.scrub_interval = absl::ZeroDuration();
   ASSIGN_OR_RETURN(store_, ckptd::Store::Open(options, &fs_, &clock_));
   tokens_ = std::make_unique<ckptd::Tokens>(store_->catalog(), &clock_);
-  const ckptd::Guard guard(store_.get(), tokens_.get(), /*asks=*/false);
+  ASSIGN_OR_RETURN(audit_, ckptd::Audit::Open("", &clock_));
+  const ckptd::Guard guard(store_.get(), tokens_.get(), audit_.get(), /*asks=*/false);
   ckptd::Config config;
   config.listen = {"127.0.0.1:0"};
   ASSIGN_OR_RETURN(server_, ckptd::Server::Start(config, guard));

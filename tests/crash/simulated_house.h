@@ -8,6 +8,7 @@
 
 #include <absl/time/time.h>
 
+#include "daemon/access/audit.h"
 #include "daemon/access/tokens.h"
 #include "daemon/os/clock.h"
 #include "daemon/server.h"
@@ -74,6 +75,7 @@ class SimulatedHouse final : public House {
   test::Proxy line_;
   std::unique_ptr<ckptd::Store> store_;
   std::unique_ptr<ckptd::Tokens> tokens_;
+  std::unique_ptr<ckptd::Audit> audit_;
   std::unique_ptr<ckptd::Server> server_;
   mutable absl::Mutex mutex_;
   std::vector<std::string> tolerated_ ABSL_GUARDED_BY(mutex_);

@@ -113,5 +113,14 @@ TEST(Rules, NothingThatRemovesIsAWritersAndNothingThatChangesAReaders) {
   }
 }
 
+TEST(Rules, WhatRemovesDecidesOrGrantsIsWrittenDown) {
+  for (const Rule& rule : Rules()) {
+    EXPECT_EQ(rule.audited, rule.method == "Rewind" || rule.method == "RestoreCheckpoint" ||
+                                rule.method == "DeleteAlias" ||
+                                (rule.role == ckpt::Role::kAdmin && rule.method != "ListTokens"))
+        << rule.method;
+  }
+}
+
 }  // namespace
 }  // namespace ckptd

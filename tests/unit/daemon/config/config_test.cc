@@ -66,6 +66,11 @@ TEST_F(ConfigTest, ABudgetIsASizeOrNone) {
   EXPECT_EQ(Load({"--budget", "none"}, "budget = \"1GiB\"\n").budget, 0u);
 }
 
+TEST_F(ConfigTest, TheAuditLogLiesWithTheDataUnlessSaidOtherwise) {
+  EXPECT_EQ(Load({"--data-dir", "/d"}).audit_log, "/d/audit.log");
+  EXPECT_EQ(Load({"--data-dir", "/d", "--audit-log", "none"}).audit_log, "");
+}
+
 TEST_F(ConfigTest, AQuotaIsANumberOrNone) {
   EXPECT_EQ(Load({}).quota_bytes + Load({}).quota_checkpoints + Load({}).quota_uploads, 0u);
   EXPECT_EQ(Load({"--quota-checkpoints", "none"}).quota_checkpoints, 0u);
@@ -141,6 +146,7 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
                               {"CKPTD_TLS_CERT", "/c"},
                               {"CKPTD_TLS_KEY", "/k"},
                               {"CKPTD_TLS_CLIENT_CA", "/ca"},
+                              {"CKPTD_AUDIT_LOG", "/a"},
                               {"CKPTD_IDLE_TIMEOUT", "7s"},
                               {"CKPTD_MEMORY_LIMIT", "128MiB"},
                               {"CKPTD_QUOTA_BYTES", "3GiB"},
@@ -169,6 +175,7 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
   EXPECT_TRUE(config.allow_remote);
   EXPECT_EQ(config.auth, "tokens");
   EXPECT_EQ(config.tls_cert + config.tls_key + config.tls_client_ca, "/c/k/ca");
+  EXPECT_EQ(config.audit_log, "/a");
   EXPECT_EQ(config.idle_timeout, absl::Seconds(7));
   EXPECT_EQ(config.memory_limit, 128ull << 20);
   EXPECT_EQ(config.quota_bytes, 3ull << 30);
