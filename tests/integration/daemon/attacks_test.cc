@@ -1,5 +1,6 @@
 // Attacks on a daemon that asks for tokens: each is refused with the right code
 // and reason, and after each the daemon serves on.
+#include <filesystem>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -16,10 +17,11 @@ class Attacks : public Guarded {
  protected:
   void RunAndCompare(const std::vector<Attack>& attacks) {
     Run(attacks);
-    const std::string log = daemon_.process().Output();
+    const std::string log =
+        daemon_.process().Output() + ReadFile(daemon_.data_dir() + "/audit.log");
     for (const auto& [whose, text] : tokens_) {
       EXPECT_EQ(log.find(text.substr(text.rfind('_') + 1)), std::string::npos)
-          << "the daemon's log has the secret of " << whose;
+          << "a log has the secret of " << whose;
     }
   }
 };
@@ -34,14 +36,44 @@ TEST_F(Attacks, ARoleThatIsTooLow) {
 
 TEST_F(Attacks, WhatAnotherProjectHas) { RunAndCompare(ProjectAttacks()); }
 
-TEST(AttackTable, HasDistinctRows) {
+// No path is built of a name that somebody sent: nothing of that name appears,
+// neither among the daemon's files nor beside them.
+TEST_F(Attacks, PathsAsNames) {
+  RunAndCompare(NameAttacks());
+  // Where such names are allowed they are names and no more.
+  auto client = ConnectAs("alice/write");
+  const RunName run{"alice", "evil"};
+  const uint64_t attempt = OpenAttempt(*client, run);
+  const Shard shard = MakeShard({{"../../evil", 1, 5000}, {"/tmp/evil", 2, 5000}});
+  const auto pushed = PushShard(*client, run, attempt, 1, shard);
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  EXPECT_EQ(FetchShard(*client, pushed->checkpoint->id), shard.bytes);
+  EXPECT_TRUE(client->SetAlias(run, "a/../../evil", pushed->checkpoint->id).ok());
+  EXPECT_TRUE(client->Pin(run, pushed->checkpoint->id, "a/../../evil").ok());
+  int files = 0;
+  for (const auto& file : std::filesystem::recursive_directory_iterator(dir_.path())) {
+    ++files;
+    EXPECT_EQ(file.path().string().find("evil"), std::string::npos) << file.path();
+  }
+  EXPECT_GT(files, 5);
+  EXPECT_FALSE(std::filesystem::exists("/tmp/evil"));
+}
+
+TEST_F(Attacks, MoreThanThereMayBe) { RunAndCompare(SizeAttacks()); }
+
+TEST_F(Attacks, OutOfOrderAgainOrOvertaken) { RunAndCompare(StreamAttacks()); }
+
+TEST_F(Attacks, TlsWhereThereIsNone) { RunAndCompare(PlainAttacks()); }
+
+TEST(AttackTable, HasManyRowsEachOnce) {
   std::set<std::string> rows;
-  for (const auto& attacks : {TokenAttacks(), RoleAttacks(), ProjectAttacks()}) {
+  for (const auto& attacks : {TokenAttacks(), RoleAttacks(), ProjectAttacks(), NameAttacks(),
+                              SizeAttacks(), StreamAttacks(), TlsAttacks(), PlainAttacks()}) {
     for (const Attack& attack : attacks) {
       EXPECT_TRUE(rows.insert(attack.what).second) << attack.what;
     }
   }
-  EXPECT_GE(rows.size(), 150u);
+  EXPECT_GE(rows.size(), 400u);
 }
 
 // The other half: what is allowed is not refused.

@@ -75,6 +75,9 @@ const std::map<std::string, std::string>& GoodRequests();
 std::vector<Attack> TokenAttacks();    // no token, or what is none
 std::vector<Attack> RoleAttacks();     // a role that is too low
 std::vector<Attack> ProjectAttacks();  // what another project has
+std::vector<Attack> NameAttacks();     // paths and the like as names and ids
+std::vector<Attack> SizeAttacks();     // more than there may be
+std::vector<Attack> StreamAttacks();   // out of order, again, or overtaken
 std::vector<Attack> TlsAttacks();      // on a daemon with mutual TLS (pki.h)
 std::vector<Attack> PlainAttacks();    // on one without
 
