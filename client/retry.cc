@@ -45,6 +45,11 @@ bool IsRetryable(const absl::Status& status) {
     case absl::StatusCode::kUnknown:
     case absl::StatusCode::kAborted:
       return why.empty();
+    // The daemon's gRPC had no memory for a moment, and ended calls to get some. But
+    // a message that is too large will be so the next time, too.
+    case absl::StatusCode::kResourceExhausted:
+      return why.empty() &&
+             std::string(status.message()).find("larger than max") == std::string::npos;
     default:
       return false;
   }

@@ -38,7 +38,8 @@ struct RetryWorld {
 
 // Whether another try may succeed: UNAVAILABLE and what carries the reason
 // DRAINING; and, as they come from a line that broke and not from the daemon
-// (no reason), DEADLINE_EXCEEDED, CANCELLED, INTERNAL, UNKNOWN and ABORTED.
+// (no reason), DEADLINE_EXCEEDED, CANCELLED, INTERNAL, UNKNOWN, ABORTED and, but for
+// a message that is too large, RESOURCE_EXHAUSTED.
 bool IsRetryable(const absl::Status& status);
 
 // One operation's tries. One thread.

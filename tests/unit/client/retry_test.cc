@@ -44,7 +44,8 @@ TEST(IsRetryable, DependsOnCodeAndReason) {
       {absl::StatusCode::kAlreadyExists, reason::kStepContentDiffers, false},
       {absl::StatusCode::kFailedPrecondition, reason::kAttemptFenced, false},
       {absl::StatusCode::kResourceExhausted, reason::kNoSpace, false},
-      {absl::StatusCode::kResourceExhausted, nullptr, false},
+      {absl::StatusCode::kResourceExhausted, reason::kQuotaExceeded, false},
+      {absl::StatusCode::kResourceExhausted, nullptr, true},
       {absl::StatusCode::kDataLoss, reason::kChunkDamaged, false},
       {absl::StatusCode::kUnimplemented, nullptr, false},
       {absl::StatusCode::kPermissionDenied, nullptr, false},
@@ -54,6 +55,8 @@ TEST(IsRetryable, DependsOnCodeAndReason) {
         c.reason == nullptr ? absl::Status(c.code, "x") : MakeError(c.code, c.reason, "x");
     EXPECT_EQ(IsRetryable(status), c.retryable) << status;
   }
+  EXPECT_FALSE(IsRetryable(
+      absl::ResourceExhaustedError("Received message larger than max (70000000 vs. 67108864)")));
 }
 
 TEST(Retry, DoublesTheCeilingUpToTheLargest) {
