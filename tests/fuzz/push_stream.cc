@@ -16,7 +16,7 @@ using namespace ckptd;
 
 namespace {
 
-// Opened anew now and then: what it holds grows.
+// A new one for each input, so that each can be had again.
 struct Daemon {
   os::SimulatedDisk disk;
   os::SimulatedVfs vfs{&disk};
@@ -35,7 +35,6 @@ struct Daemon {
   }
 };
 
-constexpr int kRunsOfADaemon = 300;
 constexpr uint32_t kChunkBytes = 64;
 
 // The chunks are known by a number: their bytes are it, again and again.
@@ -46,14 +45,9 @@ std::vector<std::byte> Bytes(uint8_t number) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static std::unique_ptr<Daemon> daemon;
-  static int runs = 0;
-  if (runs++ % kRunsOfADaemon == 0) {
-    daemon.reset();
-    daemon = std::make_unique<Daemon>();
-  }
-  Store& store = *daemon->store;
-  const ckpt::RunName run = {"default", "run-" + std::to_string(runs)};
+  Daemon daemon;
+  Store& store = *daemon.store;
+  const ckpt::RunName run = {"default", "run"};
   FuzzInput input(data, size);
   std::vector<std::string> uploads = {"", "1", "18446744073709551615", "x"};
   uint64_t attempt = 0, commits = 0;

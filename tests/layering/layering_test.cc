@@ -69,6 +69,7 @@ const std::vector<Guard>& Guards() {
        {"proto", "daemon/rpc", "daemon/catalog", "client", "client/ckptctl", "client/libtorch"}},
       {"LibTorch", std::regex("(torch|ATen|c10)/.*"), {"client/libtorch", "trainer"}},
       {"SQLite", std::regex("sqlite3.*"), {"daemon/catalog"}},
+      {"OpenSSL", std::regex("openssl/.*"), {"daemon/access"}},
       {"prometheus-cpp and its HTTP server",
        std::regex("prometheus/.*|civetweb\\.h|CivetServer\\.h"),
        {"daemon/monitor"}},

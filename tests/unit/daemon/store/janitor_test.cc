@@ -29,6 +29,7 @@ TEST(JanitorTest, IsStuckWhileAPieceOfWorkDoesNotEnd) {
     return absl::OkStatus();
   };
   work.forget_answers = [] { return absl::OkStatus(); };
+  work.keep_journal = [] { return absl::OkStatus(); };
   work.judge = [&](int64_t) {
     go_on.WaitForNotification();
     return absl::OkStatus();
