@@ -29,26 +29,40 @@ inline absl::StatusOr<std::vector<std::string>> TablesOf(Connection& db) {
   return tables;
 }
 
-inline absl::StatusOr<Dump> DumpOf(Connection& db) {
-  Dump dump;
+// The names of every table's columns.
+using Columns = std::map<std::string, std::vector<std::string>>;
+
+inline absl::StatusOr<Columns> ColumnsOf(Connection& db) {
+  Columns columns;
   ASSIGN_OR_RETURN(const std::vector<std::string> tables, TablesOf(db));
   for (const std::string& table : tables) {
-    std::string columns;
-    {
-      ASSIGN_OR_RETURN(Statement names,
-                       db.Query("SELECT name FROM pragma_table_info(?1) ORDER BY cid", table));
-      while (names.Next()) {
-        columns += fmt::format("{}quote({})", columns.empty() ? "" : " || ',' || ", names.Text(0));
-      }
-      RETURN_IF_ERROR(names.status());
+    ASSIGN_OR_RETURN(Statement names,
+                     db.Query("SELECT name FROM pragma_table_info(?1) ORDER BY cid", table));
+    while (names.Next()) columns[table].push_back(names.Text(0));
+    RETURN_IF_ERROR(names.status());
+  }
+  return columns;
+}
+
+inline absl::StatusOr<Dump> DumpOf(Connection& db, const Columns& columns) {
+  Dump dump;
+  for (const auto& [table, names] : columns) {
+    std::string values;
+    for (const std::string& name : names) {
+      values += fmt::format("{}quote({})", values.empty() ? "" : " || ',' || ", name);
     }
-    ASSIGN_OR_RETURN(Statement rows,
-                     db.Query(fmt::format("SELECT {} AS line FROM {} ORDER BY line", columns, table)));
+    ASSIGN_OR_RETURN(Statement rows, db.Query(fmt::format("SELECT {} AS line FROM {} ORDER BY line",
+                                                          values, table)));
     std::string& text = dump[table];
     while (rows.Next()) text += rows.Text(0) + "\n";
     RETURN_IF_ERROR(rows.status());
   }
   return dump;
+}
+
+inline absl::StatusOr<Dump> DumpOf(Connection& db) {
+  ASSIGN_OR_RETURN(const Columns columns, ColumnsOf(db));
+  return DumpOf(db, columns);
 }
 
 class HistoryTest : public CatalogTest {
@@ -121,7 +135,8 @@ class HistoryTest : public CatalogTest {
         return;
       case 3:
         if (!kept) return;
-        for (const std::string& pin : std::vector<std::string>(kept->pins.begin(), kept->pins.end())) {
+        for (const std::string& pin :
+             std::vector<std::string>(kept->pins.begin(), kept->pins.end())) {
           Get(RemovePin(txn, kept->id, pin));
         }
         for (const std::string& alias :
@@ -161,8 +176,7 @@ class HistoryTest : public CatalogTest {
       case 11: {
         ckpt::Policy policy;
         policy.keep_last = 1 + static_cast<uint32_t>(Chance(9));
-        Get(SetRunPolicy(txn, run.id,
-                         Chance(3) == 0 ? std::nullopt : std::optional(policy), now_));
+        Get(SetRunPolicy(txn, run.id, Chance(3) == 0 ? std::nullopt : std::optional(policy), now_));
         return;
       }
       case 12: {
@@ -201,10 +215,14 @@ class HistoryTest : public CatalogTest {
         }
         return;
       default:
-        Push(txn, run, {.step = step, .seeds = Seeds(), .attempt = run.newest_attempt,
-                        .metrics = {{"loss", 1.0 / static_cast<double>(step)}}});
-        Do(InsertEvent(txn, run.id, {0, now_, ckpt::Event::Kind::kCommitted, 0, step,
-                                     std::string(static_cast<size_t>(Chance(200)), 'e')}));
+        Push(txn, run,
+             {.step = step,
+              .seeds = Seeds(),
+              .attempt = run.newest_attempt,
+              .metrics = {{"loss", 1.0 / static_cast<double>(step)}}});
+        Do(InsertEvent(txn, run.id,
+                       {0, now_, ckpt::Event::Kind::kCommitted, 0, step,
+                        std::string(static_cast<size_t>(Chance(200)), 'e')}));
         return;
     }
   }
@@ -216,8 +234,7 @@ class HistoryTest : public CatalogTest {
     if (!chunk) return;
     if (Chance(4) == 0) return Do(MarkTried(txn, *chunk));
     const PackId own = Get(StartOwnPack(txn, now_));
-    const bool with_base =
-        chunk->row != base->row && Get(MayBeBase(txn, chunk->row, base->row));
+    const bool with_base = chunk->row != base->row && Get(MayBeBase(txn, chunk->row, base->row));
     Get(MoveChunk(txn, run.project_id, *chunk, {own, 4096, kExtent, kLength, 50},
                   with_base ? base : std::nullopt, {kept->id}));
     Do(SealPack(txn, own));
