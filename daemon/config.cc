@@ -165,10 +165,9 @@ absl::StatusOr<uint64_t> ParseLimit(const char* name, const std::string& text) {
 // "CKPTD_KEEP_LAST"; empty for what the environment does not set.
 std::string VariableOf(const CLI::Option& option) {
   const std::vector<std::string>& names = option.get_lnames();
-  if (names.empty() || names[0] == "help" || names[0] == "version" ||
-      names[0] == "create-admin-token") {
-    return "";
-  }
+  const bool is_config = !names.empty() && names[0] == "config";
+  if (names.empty() || names[0] == "help" || names[0] == "version") return "";
+  if (!option.get_configurable() && !is_config) return "";
   std::string variable = "CKPTD_" + absl::AsciiStrToUpper(names[0]);
   std::replace(variable.begin(), variable.end(), '-', '_');
   return variable;
@@ -401,6 +400,15 @@ Config LoadConfig(int argc, const char* const* argv) {
   app.add_option("--scrub-interval", texts.scrub_interval,
                  "How long after a pass of it has ended the next begins")
       ->capture_default_str();
+  CLI::Option* rebuild =
+      app.add_flag("--rebuild-catalog", config.rebuild_catalog,
+                   "Make the catalog anew out of what the packs carry, and end")
+          ->configurable(false);
+  app.add_option("--from", config.rebuild_from,
+                 "Out of this snapshot and what the packs carry since")
+      ->type_name("FILE")
+      ->configurable(false)
+      ->needs(rebuild);
   AddPolicyOptions(app, texts);
   for (CLI::Option* option : app.get_options()) {
     if (std::string variable = VariableOf(*option); !variable.empty()) option->envname(variable);

@@ -42,6 +42,9 @@ struct Config {
   uint64_t memory_limit = 1ull << 30;              // for what gRPC receives
   std::string create_admin_token;  // do that, write it there, and end; "-": standard output
   ckpt::Policy default_policy;
+  // Instead of serving: rebuild the catalog, from this backup if there is one.
+  bool rebuild_catalog = false;
+  std::string rebuild_from;
 
   // Set instead of everything else: print `text` and end with `exit_code`
   // (--help, --version, or a mistake in the settings).

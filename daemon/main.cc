@@ -6,6 +6,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -25,6 +26,7 @@
 #include "daemon/rpc/guard.h"
 #include "daemon/rpc/service.h"
 #include "daemon/server.h"
+#include "daemon/store/recovery.h"
 #include "daemon/store/store.h"
 #include "daemon/warden.h"
 #include "proto/names.h"
@@ -142,6 +144,12 @@ int main(int argc, char** argv) {
       config.io == "plain" ? ckptd::os::WriteMode::kPlain : ckptd::os::WriteMode::kAuto,
       &metrics.disk);
   ckptd::os::RealClock clock;
+  if (config.rebuild_catalog) {
+    const absl::Status rebuilt =
+        ckptd::RebuildCatalog(config.data_dir, config.rebuild_from, fs.get(), &clock);
+    return rebuilt.ok() ? 0 : Fail(rebuilt);
+  }
+  std::atomic<bool> damaged = false;
   ckptd::StoreOptions options;
   options.data_dir = config.data_dir;
   options.version = CKPTD_VERSION;
@@ -159,6 +167,10 @@ int main(int argc, char** argv) {
   options.scrub_interval = config.scrub_interval;
   options.stuck_after = config.stuck_after;
   options.metrics = &metrics;
+  options.on_catalog_damage = [&damaged] {
+    damaged = true;
+    kill(getpid(), SIGTERM);
+  };
   auto store = ckptd::Store::Open(options, fs.get(), &clock);
   if (!store.ok()) return Fail(store.status());
 
@@ -212,5 +224,7 @@ int main(int argc, char** argv) {
   tokens.reset();
   store->reset();
   spdlog::info("stopped");
-  return 0;
+  // Not to be taken for an end that was asked for: started again, it repairs the
+  // catalog.
+  return damaged ? 1 : 0;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <absl/synchronization/mutex.h>
+#include <spdlog/spdlog.h>
 
 #include "daemon/catalog/changes.h"
 #include "daemon/catalog/journal.h"
@@ -14,6 +15,7 @@
 #include "daemon/catalog/opening.h"
 #include "daemon/catalog/position.h"
 #include "daemon/catalog/rebuild.h"
+#include "daemon/catalog/snapshot_file.h"
 #include "daemon/catalog/sqlite.h"
 
 namespace ckptd::catalog {
@@ -64,7 +66,8 @@ class Catalog::Impl {
       ASSIGN_OR_RETURN(writer_, OpenWhole(path_, options_.base_vfs));
       RETURN_IF_ERROR(Migrate(*writer_));
     } else {
-      ASSIGN_OR_RETURN(const auto found, JournalReader::Open(options_.fs, options_.journal_dir));
+      ASSIGN_OR_RETURN(const auto found, JournalReader::Open(options_.fs, options_.journal_dir,
+                                                             options_.backup));
       ASSIGN_OR_RETURN(Opened opened, OpenOrRebuild(path_, options_, *found));
       writer_ = std::move(opened.db);
       RETURN_IF_ERROR(Migrate(*writer_));
@@ -73,6 +76,7 @@ class Catalog::Impl {
       RETURN_IF_ERROR(writer_->Script("PRAGMA wal_checkpoint(TRUNCATE)"));
       ASSIGN_OR_RETURN(journal_, Journal::Start(options_, *found, opened.repaired, *writer_));
     }
+    writer_->OnDamage([this](const absl::Status& status) { Damaged(status); });
     // Work space of the release of chunks.
     return writer_->Script("CREATE TEMP TABLE released (chunk_row INTEGER PRIMARY KEY) STRICT");
   }
@@ -122,6 +126,15 @@ class Catalog::Impl {
       writer_mutex_.Unlock();
     };
     return txn;
+  }
+
+  absl::StatusOr<uint64_t> Backup(const ByteSink& sink) {
+    ASSIGN_OR_RETURN(const auto txn, BeginRead());
+    Connection& db = txn->connection();
+    ASSIGN_OR_RETURN(const Position position, ReadPosition(db));
+    RETURN_IF_ERROR(
+        WriteSnapshotFile(db, {static_cast<uint32_t>(SchemaVersion()), position}, sink));
+    return position.sequence;
   }
 
   absl::Status KeepJournal() {
@@ -198,7 +211,25 @@ class Catalog::Impl {
         return reader;
       }
     }
-    return Connection::Open(path_, Connection::Mode::kReader, options_.base_vfs);
+    absl::StatusOr<std::unique_ptr<Connection>> opened =
+        Connection::Open(path_, Connection::Mode::kReader, options_.base_vfs);
+    if (ckpt::HasReason(opened.status(), ckpt::reason::kCatalogDamaged)) Damaged(opened.status());
+    RETURN_IF_ERROR(opened.status());
+    std::unique_ptr<Connection> reader = *std::move(opened);
+    reader->OnDamage([this](const absl::Status& status) { Damaged(status); });
+    return reader;
+  }
+
+  void Damaged(const absl::Status& status) {
+    if (options_.fs == nullptr || damaged_.exchange(true)) return;
+    const std::string text(status.message());
+    spdlog::critical("{}", text);
+    // The next start may find every checksum right.
+    if (const absl::Status noted = options_.fs->ReplaceFile(SuspectPath(path_), text + "\n");
+        !noted.ok()) {
+      spdlog::error("{}", std::string(noted.message()));
+    }
+    if (options_.on_damage) options_.on_damage();
   }
 
   void GiveReader(std::unique_ptr<Connection> reader) {
@@ -214,6 +245,7 @@ class Catalog::Impl {
   std::atomic<bool> in_doubt_ = false;  // changed under writer_mutex_
   std::unique_ptr<Journal> journal_;  // nullptr: there is none
   std::unique_ptr<Changes> changes_;  // of the transaction under way
+  std::atomic<bool> damaged_ = false;
   absl::Mutex readers_mutex_;
   std::vector<std::unique_ptr<Connection>> readers_;
 };
@@ -231,6 +263,11 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path,
 
 absl::StatusOr<std::unique_ptr<ReadTxn>> Catalog::BeginRead() { return impl_->BeginRead(); }
 absl::StatusOr<std::unique_ptr<WriteTxn>> Catalog::BeginWrite() { return impl_->BeginWrite(); }
+
+absl::StatusOr<uint64_t> Catalog::Backup(
+    const std::function<absl::Status(std::span<const std::byte>)>& sink) {
+  return impl_->Backup(sink);
+}
 
 absl::Status Catalog::KeepJournal() { return impl_->KeepJournal(); }
 

@@ -10,8 +10,11 @@
 // FAILED_PRECONDITION/VERSION_TOO_NEW, FAILED_PRECONDITION/READ_ONLY.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "daemon/os/clock.h"
@@ -56,8 +59,14 @@ struct CatalogOptions {
   // A new snapshot is made once the records since take so many bytes, and twice
   // the last one's.
   uint64_t journal_bytes = 64 << 20;
-  // To rebuild from a journal that is known to miss transactions.
-  bool accept_loss = false;
+  // To rebuild the catalog whatever is there, also where the journal is known to
+  // miss transactions, and from the snapshot in the file `backup` (see Backup)
+  // where one is given.
+  bool rebuild = false;
+  std::string backup;
+  // Told once that the catalog was found damaged while in use, from any thread:
+  // close it soon, and open it again, which rebuilds it.
+  std::function<void()> on_damage;
 };
 
 class Catalog {
@@ -77,6 +86,11 @@ class Catalog {
   // Begins a new generation of the journal when it is time, beside readers and
   // writers. To be called now and then, by one thread.
   absl::Status KeepJournal();
+
+  // The catalog as it is now, beside readers and writers, as the bytes of a file
+  // that it can be rebuilt from. The number of its last transaction.
+  absl::StatusOr<uint64_t> Backup(
+      const std::function<absl::Status(std::span<const std::byte>)>& sink);
 
   // PRAGMA integrity_check and foreign_key_check; OK or DATA_LOSS.
   absl::Status Check();

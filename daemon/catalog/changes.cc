@@ -59,12 +59,11 @@ int OnConflict(void* context, int conflict, sqlite3_changeset_iter* change) {
   const char* table = "";
   int columns = 0, operation = 0, indirect = 0;
   sqlite3changeset_op(change, &table, &columns, &operation, &indirect);
-  *static_cast<std::string*>(context) =
-      fmt::format("{} of a row of {} met conflict {}",
-                  operation == SQLITE_INSERT   ? "the insertion"
-                  : operation == SQLITE_DELETE ? "the removal"
-                                               : "the change",
-                  table, conflict);
+  *static_cast<std::string*>(context) = fmt::format("{} of a row of {} met conflict {}",
+                                                    operation == SQLITE_INSERT   ? "the insertion"
+                                                    : operation == SQLITE_DELETE ? "the removal"
+                                                                                 : "the change",
+                                                    table, conflict);
   return SQLITE_CHANGESET_ABORT;
 }
 
@@ -119,9 +118,9 @@ absl::Status ApplyChanges(Connection& db, std::string_view changes) {
   }
   if (!changes.empty()) {
     std::string conflict;
-    const int code = sqlite3changeset_apply(
-        db.handle(), static_cast<int>(changes.size()), const_cast<char*>(changes.data()), nullptr,
-        OnConflict, &conflict);
+    const int code =
+        sqlite3changeset_apply(db.handle(), static_cast<int>(changes.size()),
+                               const_cast<char*>(changes.data()), nullptr, OnConflict, &conflict);
     if (!conflict.empty()) return DoNotFit(conflict);
     if (code != SQLITE_OK) return db.Error();
   }

@@ -78,9 +78,8 @@ int Damaged(GuardedFile* file, const std::string& what) {
 // ---- Reading -----------------------------------------------------------------
 
 int ReadPages(GuardedFile* file, uint32_t page_bytes, std::span<std::byte> out, uint64_t offset) {
-  const int code = file->real()->pMethods->xRead(file->real(), out.data(),
-                                                 static_cast<int>(out.size()),
-                                                 static_cast<sqlite3_int64>(offset));
+  const int code = file->real()->pMethods->xRead(
+      file->real(), out.data(), static_cast<int>(out.size()), static_cast<sqlite3_int64>(offset));
   // Every page up to the end was written (FillGap): one cut short is damage.
   if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) return code;
   uint64_t number = offset / page_bytes;
@@ -224,9 +223,8 @@ int ShmLock(sqlite3_file* base, int first, int count, int flags) {
     index.Unlock(file->held, first, count);
     return SQLITE_OK;
   }
-  const bool got = (flags & SQLITE_SHM_SHARED) != 0
-                       ? index.LockShared(file->held, first)
-                       : index.LockExclusive(file->held, first, count);
+  const bool got = (flags & SQLITE_SHM_SHARED) != 0 ? index.LockShared(file->held, first)
+                                                    : index.LockExclusive(file->held, first, count);
   return got ? SQLITE_OK : SQLITE_BUSY;
 }
 void ShmBarrier(sqlite3_file*) { std::atomic_thread_fence(std::memory_order_seq_cst); }
@@ -236,11 +234,25 @@ int ShmUnmap(sqlite3_file* base, int) {
 }
 
 // Version 2: with the index of the log, without memory-mapped reads.
-constexpr sqlite3_io_methods kMethods = {
-    2,        Close,       Read,       Write,       Truncate, Sync,    FileSize,
-    Lock,     Unlock,      CheckReservedLock,       FileControl,       SectorSize,
-    DeviceCharacteristics, ShmMap,     ShmLock,     ShmBarrier,        ShmUnmap,
-    nullptr,  nullptr};
+constexpr sqlite3_io_methods kMethods = {2,
+                                         Close,
+                                         Read,
+                                         Write,
+                                         Truncate,
+                                         Sync,
+                                         FileSize,
+                                         Lock,
+                                         Unlock,
+                                         CheckReservedLock,
+                                         FileControl,
+                                         SectorSize,
+                                         DeviceCharacteristics,
+                                         ShmMap,
+                                         ShmLock,
+                                         ShmBarrier,
+                                         ShmUnmap,
+                                         nullptr,
+                                         nullptr};
 
 // ---- The VFS ---------------------------------------------------------------------
 
@@ -370,9 +382,8 @@ absl::StatusOr<uint64_t> FindBadPage(sqlite3* db) {
   std::vector<std::byte> pages(kScanBytes / page_bytes * page_bytes);
   for (uint64_t offset = 0; offset < end; offset += pages.size()) {
     const size_t length = std::min<uint64_t>(pages.size(), end - offset);
-    const int code = file->real()->pMethods->xRead(file->real(), pages.data(),
-                                                   static_cast<int>(length),
-                                                   static_cast<sqlite3_int64>(offset));
+    const int code = file->real()->pMethods->xRead(
+        file->real(), pages.data(), static_cast<int>(length), static_cast<sqlite3_int64>(offset));
     if (code != SQLITE_OK) return failed(code);
     for (size_t at = 0; at < length; at += page_bytes) {
       const uint64_t number = (offset + at) / page_bytes + 1;

@@ -15,7 +15,7 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Start(const CatalogOptions& op
   std::unique_ptr<Journal> journal(new Journal(options, found.last_number()));
   ASSIGN_OR_RETURN(journal->position_, ReadPosition(db));
   const bool fits = found.start() && found.end() == journal->position_ &&
-                    found.lost_text().empty() &&
+                    found.lost_text().empty() && options.backup.empty() &&
                     static_cast<int>(found.start()->schema) == SchemaVersion();
   if (fits) {
     journal->snapshot_bytes_ = found.snapshot_bytes();
@@ -72,16 +72,22 @@ bool Journal::IsDue() const {
 absl::StatusOr<Journal::Generation> Journal::Begin() {
   Generation generation;
   generation.head = {static_cast<uint32_t>(SchemaVersion()), position_};
-  RETURN_IF_ERROR(writer_.Begin(generation.head));
+  // A file without its snapshot gets it now, though it has records by now.
+  if (!unfinished_ || !writer_.ready()) RETURN_IF_ERROR(writer_.Begin(generation.head));
+  unfinished_ = true;
   generation.number = writer_.number();
   return generation;
 }
 
 absl::Status Journal::Finish(const Generation& generation, Connection& snapshot) {
-  ASSIGN_OR_RETURN(snapshot_bytes_,
-                   writer_.WriteSnapshot(generation.number, [&](const ByteSink& sink) {
-                     return WriteSnapshotFile(snapshot, generation.head, sink);
-                   }));
+  const absl::StatusOr<uint64_t> bytes =
+      writer_.WriteSnapshot(generation.number, [&](const ByteSink& sink) {
+        return WriteSnapshotFile(snapshot, generation.head, sink);
+      });
+  // One that failed and could not be removed stays in the way.
+  unfinished_ = !bytes.ok() && !absl::IsAlreadyExists(bytes.status());
+  if (!bytes.ok()) return bytes.status();
+  snapshot_bytes_ = *bytes;
   due_ = false;
   return writer_.RemoveBefore(generation.number);
 }

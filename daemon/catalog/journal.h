@@ -62,7 +62,8 @@ class Journal {
 
  private:
   Journal(const CatalogOptions& options, uint64_t last_number)
-      : writer_(options.fs, options.journal_dir, last_number), least_bytes_(options.journal_bytes) {}
+      : writer_(options.fs, options.journal_dir, last_number),
+        least_bytes_(options.journal_bytes) {}
 
   JournalWriter writer_;
   const uint64_t least_bytes_;
@@ -70,6 +71,7 @@ class Journal {
   Position recorded_;              // of the transaction under way
   bool has_record_ = false;        // that has not ended
   std::atomic<bool> due_ = false;  // whatever the sizes
+  bool unfinished_ = false;        // the newest file has no snapshot yet
   std::atomic<uint64_t> snapshot_bytes_ = 0;
 };
 

@@ -37,8 +37,8 @@ T GetAt(const std::byte* at) {
 
 ckpt::Digest FrameDigest(const ckpt::Digest& before, const std::byte* header,
                          std::span<const std::byte> payload) {
-  const std::array<std::span<const std::byte>, 3> parts = {
-      std::as_bytes(std::span(before.bytes)), std::span(header, kDigestAt), payload};
+  const std::array<std::span<const std::byte>, 3> parts = {std::as_bytes(std::span(before.bytes)),
+                                                           std::span(header, kDigestAt), payload};
   return ckpt::HashParts(parts);
 }
 
@@ -100,8 +100,8 @@ std::optional<Head> DecodeHead(std::string_view payload) {
 }
 
 std::span<const std::byte> FrameWriter::Encode(FrameKind kind, uint64_t number,
-                                               const ckpt::Digest& before,
-                                               std::string_view payload, ckpt::Digest& digest) {
+                                               const ckpt::Digest& before, std::string_view payload,
+                                               ckpt::Digest& digest) {
   uint64_t raw = 0;
   if (os::RoundUpToBlock(kHeaderBytes + payload.size()) > os::kBlockBytes) {
     compressed_.resize(ZSTD_compressBound(payload.size()));
@@ -162,8 +162,8 @@ absl::StatusOr<std::optional<Frame>> ReadFrame(os::File& file, uint64_t offset,
     return frame;
   }
   frame.payload.resize(header->raw);
-  const size_t raw = ZSTD_decompress(frame.payload.data(), frame.payload.size(), payload.data(),
-                                     payload.size());
+  const size_t raw =
+      ZSTD_decompress(frame.payload.data(), frame.payload.size(), payload.data(), payload.size());
   if (raw != header->raw) return std::nullopt;
   return frame;
 }

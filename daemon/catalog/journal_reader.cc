@@ -1,6 +1,7 @@
 #include "daemon/catalog/journal_reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -26,10 +27,11 @@ Position JournalReader::Segment::At(size_t record) const {
 }
 
 absl::StatusOr<std::unique_ptr<JournalReader>> JournalReader::Open(os::FileSystem* fs,
-                                                                   std::string dir) {
+                                                                   std::string dir,
+                                                                   const std::string& backup) {
   std::unique_ptr<JournalReader> reader(new JournalReader(fs, std::move(dir)));
-  const absl::StatusOr<std::vector<std::string>> names = fs->List(reader->dir_);
-  if (absl::IsNotFound(names.status())) return reader;
+  absl::StatusOr<std::vector<std::string>> names = fs->List(reader->dir_);
+  if (absl::IsNotFound(names.status())) names.emplace();
   if (!names.ok()) return names.status();
   std::vector<uint64_t> snapshots;
   for (const std::string& text : *names) {
@@ -46,19 +48,46 @@ absl::StatusOr<std::unique_ptr<JournalReader>> JournalReader::Open(os::FileSyste
     }
   }
   for (auto it = snapshots.rbegin(); it != snapshots.rend() && !reader->start_; ++it) {
-    RETURN_IF_ERROR(reader->ReadSnapshotHead(*it));
+    RETURN_IF_ERROR(reader->ReadSnapshotHead(reader->PathOf({*it, true})));
   }
-  if (reader->start_) {
-    const std::vector<Step> steps = reader->Chain(reader->start_->position, &reader->last_);
-    reader->end_ = steps.empty() ? reader->start_->position
-                                 : steps.back().segment->At(steps.back().record + 1);
-    for (const Step& step : steps) {
-      const Record& record = step.segment->records[step.record];
-      reader->record_bytes_ += record.end - record.offset;
-    }
-    reader->FindLost();
-  }
+  if (reader->start_) reader->FindEnd();
+  if (!backup.empty()) RETURN_IF_ERROR(reader->StartFrom(backup));
   return reader;
+}
+
+absl::Status JournalReader::StartFrom(const std::string& backup) {
+  const std::optional<Head> own = std::exchange(start_, std::nullopt);
+  const Position own_end = end_;
+  RETURN_IF_ERROR(ReadSnapshotHead(backup));
+  if (!start_) {
+    return ckpt::MakeError(
+        absl::StatusCode::kDataLoss, ckpt::reason::kCatalogDamaged,
+        fmt::format("{} is no backup of a catalog, or not a whole one: nothing was changed.",
+                    backup));
+  }
+  FindEnd();
+  if (own && (own_end.catalog != end_.catalog || own_end.sequence > end_.sequence)) {
+    return ckpt::MakeError(
+        absl::StatusCode::kFailedPrecondition, ckpt::reason::kCatalogDamaged,
+        fmt::format("{} leads up to transaction {}, and the journal beside the packs, which is "
+                    "whole, up to {}{}: rebuild from that, without a backup. Nothing was changed.",
+                    backup, end_.sequence, own_end.sequence,
+                    own_end.catalog == end_.catalog ? "" : " of another catalog"));
+  }
+  return absl::OkStatus();
+}
+
+void JournalReader::FindEnd() {
+  lost_to_ = 0;
+  lost_text_.clear();
+  record_bytes_ = 0;
+  const std::vector<Step> steps = Chain(start_->position, &last_);
+  end_ = steps.empty() ? start_->position : steps.back().segment->At(steps.back().record + 1);
+  for (const Step& step : steps) {
+    const Record& record = step.segment->records[step.record];
+    record_bytes_ += record.end - record.offset;
+  }
+  FindLost();
 }
 
 absl::Status JournalReader::ReadSegment(uint64_t number) {
@@ -94,8 +123,8 @@ absl::Status JournalReader::ReadSegment(uint64_t number) {
   return absl::OkStatus();
 }
 
-absl::Status JournalReader::ReadSnapshotHead(uint64_t number) {
-  ASSIGN_OR_RETURN(const auto file, fs_->OpenForRead(PathOf({number, true})));
+absl::Status JournalReader::ReadSnapshotHead(const std::string& path) {
+  ASSIGN_OR_RETURN(const auto file, fs_->OpenForRead(path));
   ASSIGN_OR_RETURN(auto frame, ReadFrame(*file, 0, kNothing, /*with_payload=*/true));
   std::optional<Head> head;
   if (frame && frame->kind == FrameKind::kHead) head = DecodeHead(frame->payload);
@@ -110,7 +139,7 @@ absl::Status JournalReader::ReadSnapshotHead(uint64_t number) {
     return absl::OkStatus();
   }
   start_ = head;
-  start_number_ = number;
+  start_path_ = path;
   snapshot_bytes_ = frame->end;
   return absl::OkStatus();
 }
@@ -179,7 +208,7 @@ void JournalReader::FindLost() {
   // It was there before its snapshot.
   if (last_ == nullptr && lost_text_.empty()) {
     damaged_ = true;
-    lost_text_ = PathOf({start_number_, false}) + " is missing";
+    lost_text_ = fmt::format("the records that follow {} are missing", start_path_);
   }
 }
 
@@ -201,8 +230,8 @@ absl::Status JournalReader::ReadRecords(const Position& from, const Apply& apply
       open = step.segment;
     }
     const Record& record = step.segment->records[step.record];
-    ASSIGN_OR_RETURN(const auto frame, ReadFrame(*file, record.offset,
-                                                 step.segment->At(step.record).digest, true));
+    ASSIGN_OR_RETURN(const auto frame,
+                     ReadFrame(*file, record.offset, step.segment->At(step.record).digest, true));
     if (!frame) return ChangedMeanwhile(file->path());
     RETURN_IF_ERROR(apply(step.segment->At(step.record + 1), frame->payload));
   }
@@ -211,7 +240,7 @@ absl::Status JournalReader::ReadRecords(const Position& from, const Apply& apply
 
 absl::Status JournalReader::ReadSnapshot(
     const std::function<absl::Status(std::string_view piece)>& sink) const {
-  ASSIGN_OR_RETURN(const auto file, fs_->OpenForRead(PathOf({start_number_, true})));
+  ASSIGN_OR_RETURN(const auto file, fs_->OpenForRead(start_path_));
   ASSIGN_OR_RETURN(auto frame, ReadFrame(*file, 0, kNothing, /*with_payload=*/false));
   while (frame && frame->kind != FrameKind::kEnd) {
     const ckpt::Digest before = frame->digest;

@@ -25,8 +25,10 @@ namespace ckptd::catalog {
 // are damaged are no error here, but said by `lost` or `damaged`.
 class JournalReader {
  public:
-  // `dir` need not be there.
-  static absl::StatusOr<std::unique_ptr<JournalReader>> Open(os::FileSystem* fs, std::string dir);
+  // `dir` need not be there. Begins at the snapshot in the file `backup`, where
+  // one is given: NOT_FOUND, DATA_LOSS/CATALOG_DAMAGED where it is no whole one.
+  static absl::StatusOr<std::unique_ptr<JournalReader>> Open(os::FileSystem* fs, std::string dir,
+                                                             const std::string& backup = "");
 
   bool has_files() const { return last_number_ != 0; }
   uint64_t last_number() const { return last_number_; }
@@ -70,10 +72,10 @@ class JournalReader {
     uint64_t number = 0;
     Head head;
     std::vector<Record> records;
-    uint64_t first = 0;    // where records begin
-    uint64_t bytes = 0;    // up to the end of the last record
-    uint64_t size = 0;     // of the file
-    uint64_t last_name = 0;  // of the last that seems to be a record, though damaged
+    uint64_t first = 0;                // where records begin
+    uint64_t bytes = 0;                // up to the end of the last record
+    uint64_t size = 0;                 // of the file
+    uint64_t last_name = 0;            // of the last that seems to be a record, though damaged
     Position At(size_t record) const;  // before the record; records.size(): the last
   };
   struct Step {
@@ -83,7 +85,10 @@ class JournalReader {
 
   JournalReader(os::FileSystem* fs, std::string dir) : fs_(fs), dir_(std::move(dir)) {}
   absl::Status ReadSegment(uint64_t number);
-  absl::Status ReadSnapshotHead(uint64_t number);
+  absl::Status ReadSnapshotHead(const std::string& path);
+  absl::Status StartFrom(const std::string& backup);
+  // From start_ on.
+  void FindEnd();
   // The records from `from` on; `last` gets the segment where they end.
   std::vector<Step> Chain(const Position& from, const Segment** last) const;
   void FindLost();
@@ -91,10 +96,11 @@ class JournalReader {
 
   os::FileSystem* const fs_;
   const std::string dir_;
-  std::vector<Segment> segments_;            // ascending
-  std::vector<uint64_t> headless_;           // records whose beginning is damaged
+  std::vector<Segment> segments_;   // ascending
+  std::vector<uint64_t> headless_;  // records whose beginning is damaged
   std::optional<Head> start_;
-  uint64_t start_number_ = 0, last_number_ = 0;
+  std::string start_path_;
+  uint64_t last_number_ = 0;
   Position end_;
   const Segment* last_ = nullptr;
   uint64_t record_bytes_ = 0, snapshot_bytes_ = 0;

@@ -6,6 +6,7 @@ namespace ckptd::catalog {
 
 absl::Status JournalWriter::Continue(uint64_t number, uint64_t bytes, uint64_t since_snapshot) {
   ASSIGN_OR_RETURN(file_, fs_->OpenForUpdate(PathOf({number, false})));
+  file_number_ = number;
   bytes_ = bytes;
   since_snapshot_ = since_snapshot;
   return absl::OkStatus();
@@ -31,6 +32,7 @@ absl::Status JournalWriter::Begin(const Head& head) {
     return status;
   }
   file_ = std::move(file);
+  file_number_ = number_;
   bytes_ = frame.size();
   return absl::OkStatus();
 }

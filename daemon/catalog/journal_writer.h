@@ -44,8 +44,8 @@ class JournalWriter {
   // What was appended last did not come to be. As after a failure of Append.
   void TakeBack();
 
-  // Of the file begun last.
-  uint64_t number() const { return number_; }
+  // Of the file that records go to.
+  uint64_t number() const { return file_number_; }
   // Makes the snapshot `number` of what `produce` gives to its sink, durably; its
   // bytes.
   absl::StatusOr<uint64_t> WriteSnapshot(
@@ -62,7 +62,8 @@ class JournalWriter {
 
   os::FileSystem* const fs_;
   const std::string dir_;
-  uint64_t number_;
+  uint64_t number_;  // of the file begun last
+  uint64_t file_number_ = 0;
   std::unique_ptr<os::File> file_;
   uint64_t bytes_ = 0;  // of the file, up to the end of the last record
   FrameWriter frames_;

@@ -17,7 +17,7 @@ absl::Status AddChecksums(Connection& db, const std::string& path) {
   if (schema.value_or(0) > kLastSchemaWithoutSums) {
     return ckpt::MakeError(absl::StatusCode::kDataLoss, ckpt::reason::kCatalogDamaged,
                            fmt::format("The catalog {} is damaged: its header leaves no room for "
-                                       "checksums. Restore it from a backup.",
+                                       "checksums. Start the daemon again, which repairs it.",
                                        path));
   }
   spdlog::info("catalog {}: laid out anew, so that its pages carry checksums", path);

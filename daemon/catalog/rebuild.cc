@@ -33,6 +33,13 @@ class Rebuilder {
   absl::StatusOr<Opened> Open() {
     ASSIGN_OR_RETURN(names_, fs_.List(dir_));
     const bool exists = Exists(path_);
+    if (options_.rebuild) {
+      return journal_.start() ? Rebuild("is to be rebuilt")
+                              : absl::StatusOr<Opened>(Refuse("cannot be rebuilt"));
+    }
+    if (Exists(SuspectPath(path_)) && journal_.start()) {
+      return Rebuild("was found damaged while it was in use");
+    }
     if (!journal_.start()) {
       if (!exists && journal_.has_files()) return Refuse("is missing");
       Opened opened;
@@ -66,7 +73,7 @@ class Rebuilder {
     if (position.catalog != end.catalog) return Strange("is of another catalog than the journal");
     const std::string behind =
         fmt::format("is at transaction {}, its journal at {}", position.sequence, end.sequence);
-    if (position.sequence < journal_.lost_to() && !options_.accept_loss) return Refuse(behind);
+    if (position.sequence < journal_.lost_to()) return Refuse(behind);
     if (position == end) return Opened{std::move(db), /*repaired=*/false};
     if (position.sequence >= end.sequence) {
       spdlog::warn("catalog {}: its journal ends at transaction {} instead of {} and is begun anew",
@@ -85,17 +92,18 @@ class Rebuilder {
         return Rebuild(std::string(applied.message()));
       }
     } else if (position.sequence >= journal_.start()->position.sequence) {
-      return Strange(fmt::format("parted from its journal before transaction {}",
-                                 position.sequence));
+      return Strange(
+          fmt::format("parted from its journal before transaction {}", position.sequence));
     }
     db.reset();
     return Rebuild(behind);
   }
 
   absl::Status RollForward(Connection& db, const Position& from) {
-    spdlog::warn("catalog {}: transaction {} was recorded, but not committed before the daemon "
-                 "ended; it is now",
-                 path_, journal_.end().sequence);
+    spdlog::warn(
+        "catalog {}: transaction {} was recorded, but not committed before the daemon "
+        "ended; it is now",
+        path_, journal_.end().sequence);
     RETURN_IF_ERROR(db.Script("PRAGMA foreign_keys = OFF"));
     RETURN_IF_ERROR(db.Run("BEGIN IMMEDIATE"));
     absl::Status status = Replay(db, from);
@@ -116,13 +124,14 @@ class Rebuilder {
 
   absl::StatusOr<Opened> Rebuild(const std::string& why) {
     const std::string& lost = journal_.lost_text();
-    if (!lost.empty() && !options_.accept_loss) return Refuse(why);
+    if (!lost.empty() && !options_.rebuild) return Refuse(why);
     spdlog::error("catalog {} {}: it is rebuilt from its journal, up to transaction {}", path_, why,
                   journal_.end().sequence);
     if (journal_.torn()) {
-      spdlog::error("the journal's last record was cut off, as when the power goes: should it have "
-                    "been damaged since, transaction {} is lost",
-                    journal_.end().sequence + 1);
+      spdlog::error(
+          "the journal's last record was cut off, as when the power goes: should it have "
+          "been damaged since, transaction {} is lost",
+          journal_.end().sequence + 1);
     }
     if (!lost.empty()) {
       spdlog::error("catalog {}: transactions after {} are lost: {}", path_,
@@ -135,6 +144,7 @@ class Rebuilder {
     RETURN_IF_ERROR(Fill(fresh));
     RETURN_IF_ERROR(MoveAside());
     RETURN_IF_ERROR(fs_.Rename(fresh, path_));
+    if (Exists(SuspectPath(path_))) RETURN_IF_ERROR(fs_.Remove(SuspectPath(path_)));
     RETURN_IF_ERROR(fs_.SyncDir(dir_));
     Opened opened{.db = nullptr, .repaired = true};
     ASSIGN_OR_RETURN(opened.db, OpenWhole(path_, options_.base_vfs));
@@ -151,7 +161,8 @@ class Rebuilder {
                       "only up to {}: run the newer daemon that wrote it.",
                       path_, schema, SchemaVersion()));
     }
-    ASSIGN_OR_RETURN(auto db, Connection::Open(fresh, Connection::Mode::kWriter, options_.base_vfs));
+    ASSIGN_OR_RETURN(auto db,
+                     Connection::Open(fresh, Connection::Mode::kWriter, options_.base_vfs));
     // Nothing is there to roll back to; the commit still syncs.
     RETURN_IF_ERROR(db->Script("PRAGMA journal_mode = OFF; PRAGMA foreign_keys = OFF"));
     RETURN_IF_ERROR(Migrate(*db, schema));
@@ -184,8 +195,8 @@ class Rebuilder {
   }
 
   bool Exists(const std::string& path) const {
-    return std::ranges::any_of(
-        names_, [&](const std::string& name) { return dir_ + "/" + name == path; });
+    return std::ranges::any_of(names_,
+                               [&](const std::string& name) { return dir_ + "/" + name == path; });
   }
 
   absl::Status Strange(const std::string& what) const {
@@ -199,22 +210,21 @@ class Rebuilder {
   absl::Status Refuse(const std::string& why) const {
     std::string lost = "no snapshot in its journal is whole";
     if (journal_.start()) {
-      lost = fmt::format("its journal leads only up to transaction {}, and what came after{} would "
-                         "be lost: {}",
-                         journal_.end().sequence,
-                         journal_.lost_to() == 0
-                             ? ""
-                             : fmt::format(" (up to {} at least)", journal_.lost_to()),
-                         journal_.lost_text());
+      lost = fmt::format(
+          "its journal leads only up to transaction {}, and what came after{} would "
+          "be lost: {}",
+          journal_.end().sequence,
+          journal_.lost_to() == 0 ? "" : fmt::format(" (up to {} at least)", journal_.lost_to()),
+          journal_.lost_text());
     }
     return ckpt::MakeError(
         StatusCode::kDataLoss, ckpt::reason::kCatalogDamaged,
-        fmt::format("The catalog {} {}, and {}. Nothing was changed. Put a backup of the catalog in "
-                    "its place",
+        fmt::format("The catalog {} {}, and {}. Nothing was changed. Rebuild it from a backup: "
+                    "ckptd --rebuild-catalog --from FILE; or, giving up what is lost, without one",
                     path_, why, lost));
   }
 
-  static constexpr int64_t kLastSchemaWithoutPosition = 6;
+  static constexpr int64_t kLastSchemaWithoutPosition = 7;
 
   const std::string path_;
   const CatalogOptions& options_;
@@ -225,6 +235,8 @@ class Rebuilder {
 };
 
 }  // namespace
+
+std::string SuspectPath(const std::string& path) { return path + ".suspect"; }
 
 absl::StatusOr<Opened> OpenOrRebuild(const std::string& path, const CatalogOptions& options,
                                      const JournalReader& journal) {

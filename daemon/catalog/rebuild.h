@@ -11,6 +11,10 @@
 
 namespace ckptd::catalog {
 
+// Notes why the catalog is not to be trusted, although it may look whole: it is
+// rebuilt by the next start.
+std::string SuspectPath(const std::string& path);
+
 struct Opened {
   std::unique_ptr<Connection> db;
   bool repaired = false;  // it was not as its journal said

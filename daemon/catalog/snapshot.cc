@@ -40,7 +40,7 @@ void PutBytes(std::string& out, std::string_view bytes) {
 void PutValue(std::string& out, sqlite3_stmt* row, int column) {
   const auto bytes = [&](const void* data) {
     const auto size = static_cast<size_t>(sqlite3_column_bytes(row, column));
-    PutBytes(out, size == 0 ? std::string_view() : std::string_view(static_cast<const char*>(data), size));
+    PutBytes(out, {size == 0 ? "" : static_cast<const char*>(data), size});
   };
   switch (sqlite3_column_type(row, column)) {
     case SQLITE_INTEGER:
@@ -124,8 +124,8 @@ absl::Status WriteRows(Connection& db, const std::function<absl::Status(std::str
     PutBytes(piece, table);
     Put(piece, static_cast<uint32_t>(columns.size()));
     for (const std::string& column : columns) PutBytes(piece, column);
-    ASSIGN_OR_RETURN(const Prepared rows, Prepare(db, fmt::format("SELECT {} FROM {}",
-                                                                  Joined(columns), Quoted(table))));
+    ASSIGN_OR_RETURN(const Prepared rows,
+                     Prepare(db, fmt::format("SELECT {} FROM {}", Joined(columns), Quoted(table))));
     int code;
     while ((code = sqlite3_step(rows.get())) == SQLITE_ROW) {
       piece += 'R';

@@ -19,8 +19,9 @@ constexpr int kBusyTimeoutMs = 10'000;
 
 absl::Status Damaged(const std::string& path, const std::string& what) {
   return MakeError(StatusCode::kDataLoss, ckpt::reason::kCatalogDamaged,
-                   fmt::format("The catalog {} is damaged: {}. Restore it from a backup.", path,
-                               what));
+                   fmt::format("The catalog {} is damaged: {}. Start the daemon again, which "
+                               "repairs it.",
+                               path, what));
 }
 
 absl::Status ErrorOf(sqlite3* db, const std::string& path) {
@@ -226,6 +227,10 @@ std::vector<std::string> Connection::PreparedTexts() const {
   return texts;
 }
 
-absl::Status Connection::Error() const { return ErrorOf(db_, path_); }
+absl::Status Connection::Error() const {
+  absl::Status status = ErrorOf(db_, path_);
+  if (on_damage_ && ckpt::HasReason(status, ckpt::reason::kCatalogDamaged)) on_damage_(status);
+  return status;
+}
 
 }  // namespace ckptd::catalog

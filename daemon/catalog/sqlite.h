@@ -10,6 +10,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -161,6 +162,12 @@ class Connection {
   // The texts of all statements prepared so far: what the tests explain.
   std::vector<std::string> PreparedTexts() const;
 
+  // `handler` is called, on the thread that meets it, with every error that says
+  // that the catalog is damaged.
+  void OnDamage(std::function<void(const absl::Status&)> handler) {
+    on_damage_ = std::move(handler);
+  }
+
   // For what statements cannot do. The status of SQLite's last error.
   sqlite3* handle() const { return db_; }
   absl::Status Error() const;
@@ -177,6 +184,7 @@ class Connection {
 
   std::string path_;
   sqlite3* db_;
+  std::function<void(const absl::Status&)> on_damage_;
   std::unordered_map<std::string, std::unique_ptr<Statement::Slot>, TextHash, std::equal_to<>>
       statements_;
 };

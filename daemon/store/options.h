@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include <absl/time/time.h>
@@ -39,6 +40,9 @@ struct StoreOptions {
   absl::Duration scrub_interval = absl::Hours(7 * 24);
   // A background thread of which nothing was heard for so long is stuck.
   absl::Duration stuck_after = absl::Minutes(5);
+  // Told once, from any thread, that the catalog was found damaged while in use:
+  // close the store and open it again, which repairs it.
+  std::function<void()> on_catalog_damage;
   // Counted there; must outlive the store. nullptr: in the store's own.
   Metrics* metrics = nullptr;
 };

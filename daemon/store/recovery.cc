@@ -8,6 +8,7 @@
 
 #include "daemon/catalog/chunks.h"
 #include "daemon/catalog/uploads.h"
+#include "daemon/chunks/layout.h"
 #include "daemon/store/damage.h"
 #include "daemon/store/errors.h"
 
@@ -82,6 +83,20 @@ absl::Status Recover(catalog::Catalog& catalog, ChunkStore& chunks, absl::Time n
   ASSIGN_OR_RETURN(auto txn, catalog.BeginWrite());
   RETURN_IF_ERROR(HealIntact(*txn, "what was damaged was pushed again", now).status());
   return txn->Commit();
+}
+
+absl::Status RebuildCatalog(const std::string& data_dir, const std::string& backup,
+                            os::FileSystem* fs, os::Clock* clock) {
+  const Layout layout(data_dir);
+  ASSIGN_OR_RETURN(const auto lock, ClaimDataDir(fs, layout));
+  catalog::CatalogOptions options;
+  options.journal_dir = layout.Journal();
+  options.fs = fs;
+  options.clock = clock;
+  options.rebuild = true;
+  options.backup = backup;
+  ASSIGN_OR_RETURN(const auto catalog, catalog::Catalog::Open(layout.Catalog(), options));
+  return catalog->Check();
 }
 
 }  // namespace ckptd

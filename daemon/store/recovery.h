@@ -2,10 +2,14 @@
 // was being written, removes what nobody knows of. Says each in the log.
 #pragma once
 
+#include <string>
+
 #include <absl/time/time.h>
 
 #include "daemon/catalog/catalog.h"
 #include "daemon/chunks/chunk_store.h"
+#include "daemon/os/clock.h"
+#include "daemon/os/file_system.h"
 #include "proto/status.h"
 
 namespace ckptd {
@@ -14,5 +18,12 @@ namespace ckptd {
 // pack on disk has its row and none is open; what reclaim has left to do is in
 // the catalog.
 absl::Status Recover(catalog::Catalog& catalog, ChunkStore& chunks, absl::Time now);
+
+// Makes the catalog of a data directory anew from its journal, or from `backup`
+// (Catalog::Backup) and what the journal has since; empty: none. Whatever
+// catalog is there is moved aside. DIRECTORY_LOCKED while a daemon runs;
+// DATA_LOSS/CATALOG_DAMAGED where there is nothing to make it from.
+absl::Status RebuildCatalog(const std::string& data_dir, const std::string& backup,
+                            os::FileSystem* fs, os::Clock* clock);
 
 }  // namespace ckptd

@@ -45,6 +45,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(StoreOptions options, os::Fil
   catalog_options.journal_dir = layout.Journal();
   catalog_options.fs = fs;
   catalog_options.clock = clock;
+  catalog_options.on_damage = store->options_.on_catalog_damage;
   ASSIGN_OR_RETURN(store->catalog_, catalog::Catalog::Open(layout.Catalog(), catalog_options));
   ASSIGN_OR_RETURN(store->chunks_, OpenPackStore(fs, layout.dir()));
   RETURN_IF_ERROR(Recover(*store->catalog_, *store->chunks_, clock->Now()));

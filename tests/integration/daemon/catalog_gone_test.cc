@@ -93,5 +93,25 @@ TEST_F(CatalogGone, ThePacksAloneAreEnough) {
   ExpectEverything();
 }
 
+TEST_F(CatalogGone, DamageThatIsMetWhileRunningEndsTheDaemonAndTheNextStartRepairsIt) {
+  daemon_.Stop();  // everything is in the file
+  ASSERT_TRUE(daemon_.Start());
+  const std::string path = Catalog();
+  for (uint64_t page = 4096; page < fs::file_size(path); page += 4096) {
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<std::streamoff>(page + 200));
+    file.write("????????", 8);
+  }
+  auto hasty = Connect(daemon_.address(), absl::Seconds(2));
+  // What was read before may be known without the file.
+  for (int i = 0; i < 100 && !daemon_.process().Ended(); ++i) {
+    (void)hasty->ListRuns();
+    (void)hasty->ListEvents(kRun);
+    (void)hasty->GetManifest(ids_[3], 0);
+  }
+  EXPECT_EQ(daemon_.process().Wait(), (Ended{.code = 1})) << daemon_.process().Output();
+  ExpectEverything();
+}
+
 }  // namespace
 }  // namespace ckpt::test

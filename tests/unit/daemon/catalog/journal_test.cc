@@ -1,97 +1,16 @@
 // The catalog comes back from its journal, whatever happened to its files.
-#include <functional>
 #include <thread>
 
 #include "daemon/catalog/migrations.h"
-#include "tests/testing/fake_clock.h"
-#include "tests/testing/faulty_file_system.h"
-#include "tests/unit/daemon/catalog/bytes.h"
-#include "tests/unit/daemon/catalog/history.h"
+#include "tests/unit/daemon/catalog/journal_fixture.h"
 
 namespace ckptd::catalog {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
-
-class JournalTest : public HistoryTest {
- protected:
-  JournalTest() {
-    data_ = folder_ + "/data";
-    fs::create_directories(data_);
-    Use(data_);
-    options_.fs = &faulty_;
-    options_.clock = &clock_;
-  }
-  // Goes on in another folder, which is not opened yet.
-  void Use(const std::string& data) {
-    path_ = data + "/catalog.sqlite";
-    options_.journal_dir = data + "/packs/journal";
-  }
-  // As the power would leave it, were it cut now: a copy of everything.
-  std::string Copy() {
-    const std::string copy = folder_ + "/copy" + std::to_string(++copies_);
-    fs::copy(fs::path(path_).parent_path(), copy, fs::copy_options::recursive);
-    return copy;
-  }
-  void RemoveCatalog() {
-    for (const char* suffix : {"", "-wal"}) fs::remove(path_ + suffix);
-  }
-  std::vector<std::string> JournalFiles() {
-    std::vector<std::string> files;
-    for (const auto& file : fs::directory_iterator(options_.journal_dir)) files.push_back(file.path());
-    std::sort(files.begin(), files.end());
-    return files;
-  }
-  std::vector<std::string> Aside() {
-    std::vector<std::string> files;
-    for (const auto& file : fs::directory_iterator(fs::path(path_).parent_path())) {
-      if (file.path().string().find(".damaged-") != std::string::npos) files.push_back(file.path());
-    }
-    return files;
-  }
-  // Opens what lies in a copy, does `look`, closes and goes back.
-  void In(const std::string& copy, const std::function<void()>& look) {
-    auto catalog = std::move(catalog_);
-    Use(copy);
-    look();
-    catalog_ = std::move(catalog);
-    Use(data_);
-  }
-  // Without what shows that a failure was made up for.
-  static Dump Settled(Dump dump) {
-    dump.erase("counters");
-    dump.erase("position");
-    return dump;
-  }
-  // What the copy comes back as; its error.
-  absl::StatusOr<Dump> Recovered(const std::string& copy) {
-    absl::StatusOr<Dump> dump = absl::UnknownError("not opened");
-    In(copy, [&] {
-      absl::StatusOr<std::unique_ptr<Catalog>> catalog = Catalog::Open(path_, options_);
-      if (!catalog.ok()) {
-        dump = catalog.status();
-        return;
-      }
-      catalog_ = *std::move(catalog);
-      dump = DumpOf(Read()->connection());
-      ExpectSound();
-      catalog_.reset();
-    });
-    return dump;
-  }
-
-  os::FaultyFileSystem faulty_{real_.get()};
-  os::FakeClock clock_;
-  std::string data_;
-  int copies_ = 0;
-
- private:
-  static inline const std::unique_ptr<os::FileSystem> real_ = os::NewRealFileSystem();
-};
 
 // SQLite's session extension does not see tables without a primary key, nor
 // rows with NULL in it.
@@ -105,12 +24,13 @@ TEST_F(JournalTest, NoTableIsLeftOut) {
                   "SELECT count(*) FROM pragma_table_info(?1) WHERE pk > 0", table)),
               0)
         << table << " has no primary key";
-    EXPECT_EQ(Get(txn->connection().Integer(
-                  "SELECT count(*) FROM pragma_table_info(?1) AS i WHERE pk > 0 AND \"notnull\" = 0 "
-                  "AND NOT (type = 'INTEGER' AND 1 = (SELECT count(*) FROM pragma_table_info(?1) "
-                  "WHERE pk > 0))",
-                  table)),
-              0)
+    EXPECT_EQ(
+        Get(txn->connection().Integer(
+            "SELECT count(*) FROM pragma_table_info(?1) AS i WHERE pk > 0 AND \"notnull\" = 0 "
+            "AND NOT (type = 'INTEGER' AND 1 = (SELECT count(*) FROM pragma_table_info(?1) "
+            "WHERE pk > 0))",
+            table)),
+        0)
         << table << " may have NULL in its primary key";
   }
   EXPECT_GT(tables, 15);
@@ -224,7 +144,8 @@ TEST_F(JournalTest, ADamagedJournalIsBegunAnewFromTheCatalog) {
   const Dump right = All();
   const std::string crashed = Copy(), copy = folder_ + "/damaged";
   int cases = 0;
-  const auto check = [&](const std::string& what, const std::function<void(const std::string&)>& harm) {
+  const auto check = [&](const std::string& what,
+                         const std::function<void(const std::string&)>& harm) {
     fs::remove_all(copy);
     fs::copy(crashed, copy, fs::copy_options::recursive);
     harm(copy + "/packs/journal/");
@@ -260,7 +181,8 @@ TEST_F(JournalTest, ADamagedJournalWithoutItsCatalogNeverGivesAnythingElse) {
   const Dump right = All();
   const std::string crashed = Copy(), copy = folder_ + "/damaged";
   int whole = 0, before = 0, refused = 0;
-  const auto check = [&](const std::string& what, const std::function<void(const std::string&)>& harm) {
+  const auto check = [&](const std::string& what,
+                         const std::function<void(const std::string&)>& harm) {
     fs::remove_all(copy);
     fs::copy(crashed, copy, fs::copy_options::recursive);
     fs::remove(copy + "/catalog.sqlite");
@@ -309,12 +231,13 @@ TEST_F(JournalTest, WhatIsLostIsSaidAndGivenUpOnlyWhenAsked) {
   Flip(JournalFiles().at(0), 2 * 4096 + 100, 1);
   const absl::Status refused = Catalog::Open(path_, options_).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(refused.message()), HasSubstr("only up to transaction 1, and what came after (up to 3 at least)"));
+  EXPECT_THAT(std::string(refused.message()),
+              HasSubstr("only up to transaction 1, and what came after (up to 3 at least)"));
   EXPECT_FALSE(fs::exists(path_));
-  options_.accept_loss = true;
+  options_.rebuild = true;
   Reopen();
   EXPECT_EQ(All(), one);
-  options_.accept_loss = false;
+  options_.rebuild = false;
   Reopen();  // it is whole again
   EXPECT_EQ(All(), one);
 }
@@ -392,6 +315,28 @@ TEST_F(JournalTest, ANewGenerationTakesThePlaceOfAnOldOneBesideTransactions) {
   EXPECT_EQ(Get(Recovered(crashed)), right);
 }
 
+TEST_F(JournalTest, ASnapshotThatFailsIsTriedAgainInPlace) {
+  options_.journal_bytes = 1;
+  Reopen();
+  for (int i = 0; i < 40; ++i) MakeRun(fmt::format("r{}", i));
+  faulty_.FailNth(os::Op::kWrite, 2, ENOSPC);  // after the head of the new records
+  EXPECT_FALSE(catalog_->KeepJournal().ok());
+  EXPECT_THAT(JournalFiles(), SizeIs(3));
+  for (int i = 0; i < 3; ++i) {
+    MakeRun(fmt::format("later {}", i));
+    faulty_.FailNth(os::Op::kWrite, 1, ENOSPC);
+    EXPECT_FALSE(catalog_->KeepJournal().ok());
+    EXPECT_THAT(JournalFiles(), SizeIs(3));
+  }
+  Do(catalog_->KeepJournal());
+  EXPECT_THAT(JournalFiles(), SizeIs(2));
+  const Dump right = All();
+  catalog_.reset();
+  RemoveCatalog();
+  Reopen();
+  EXPECT_EQ(All(), right);
+}
+
 // Whatever fails, what was answered with an error does not come back once
 // another transaction was committed, and what was answered with OK stays.
 TEST_F(JournalTest, AfterAnyFailureOfTheFileSystemTheJournalIsWhole) {
@@ -400,10 +345,10 @@ TEST_F(JournalTest, AfterAnyFailureOfTheFileSystemTheJournalIsWhole) {
     os::Op op;
     int error;
   };
-  for (const Case& c : {Case{os::Op::kWrite, EIO}, Case{os::Op::kWrite, ENOSPC},
-                        Case{os::Op::kSyncData, EIO}, Case{os::Op::kSyncDir, EIO},
-                        Case{os::Op::kCreate, ENOSPC}, Case{os::Op::kRemove, EIO},
-                        Case{os::Op::kCreateDirs, EIO}}) {
+  for (const Case& c :
+       {Case{os::Op::kWrite, EIO}, Case{os::Op::kWrite, ENOSPC}, Case{os::Op::kSyncData, EIO},
+        Case{os::Op::kSyncDir, EIO}, Case{os::Op::kCreate, ENOSPC}, Case{os::Op::kRemove, EIO},
+        Case{os::Op::kCreateDirs, EIO}}) {
     for (int nth = 1; nth <= 5; ++nth) {
       SCOPED_TRACE(fmt::format("{} {}: {}", os::OpName(c.op), nth, c.error));
       const std::string data = fmt::format("{}/{}-{}-{}", folder_, os::OpName(c.op), nth, c.error);

@@ -325,6 +325,12 @@ TEST_F(ConfigTest, EveryMistakeIsOneSentence) {
        "config = \"x\"\n",
        {},
        "FILE: config is no setting of ckptd; `ckptd --help` lists them"},
+      {{"--from", "x"}, "", {}, "--from requires --rebuild-catalog"},
+      // What is done once must not be what every start does.
+      {{},
+       "rebuild-catalog = true\n",
+       {},
+       "FILE: rebuild-catalog is no setting of ckptd; `ckptd --help` lists them"},
       // Also where the environment sets what is right.
       {{},
        "keep-lats = 3\n",
@@ -357,6 +363,7 @@ TEST_F(ConfigTest, TheExampleFileIsRightAndComplete) {
     if (name == "help" || name == "version" || name == "config" || name == "create-admin-token") {
       continue;
     }
+    if (name == "rebuild-catalog" || name == "from") continue;  // done once, no setting
     EXPECT_THAT(text, HasSubstr(name + " = "));
   }
 }
@@ -371,6 +378,13 @@ TEST_F(ConfigTest, TheExampleFileTurnsMetricsOnAndChangesNothingElse) {
   EXPECT_EQ(config.default_policy, defaults.default_policy);
   EXPECT_EQ(config.drain_timeout, defaults.drain_timeout);
   EXPECT_EQ(config.stuck_after, defaults.stuck_after);
+}
+
+TEST_F(ConfigTest, TheCatalogIsRebuiltOnlyByFlags) {
+  const Config config = Load({"--rebuild-catalog", "--from", "b"});
+  EXPECT_TRUE(config.rebuild_catalog);
+  EXPECT_EQ(config.rebuild_from, "b");
+  EXPECT_FALSE(Load({}, "", {{"CKPTD_REBUILD_CATALOG", "true"}}).rebuild_catalog);
 }
 
 TEST_F(ConfigTest, HelpAndVersionAreAnswers) {
