@@ -21,6 +21,7 @@ class Scenario {
   // Once the daemon is whole again: what was acknowledged is there, nothing
   // else is, no space is lost, and everything can be gone through again.
   void Check(House& house);
+  RunModel& run() { return run_; }
 
  private:
   absl::Status Make(const Change& change, const absl::Status& made);

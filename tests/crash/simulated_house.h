@@ -38,6 +38,7 @@ class SimulatedHouse final : public House {
   ~SimulatedHouse() override;
 
   testing::AssertionResult Start() override;
+  absl::Status TryStart();
   bool is_up() const override { return server_ != nullptr; }
   std::string address() const override { return line_.address(); }
   std::string Log() const override { return "(logged to the test's own output)"; }
