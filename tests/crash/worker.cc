@@ -197,6 +197,14 @@ bool Worker::MakeOnce(RunModel& run, const Change& change, const Question& ask) 
   return made;
 }
 
+absl::Status Worker::Insist(RunModel& run, const std::function<absl::Status()>& call) {
+  while (true) {
+    absl::Status status = call();
+    if (!IsUnanswered(status, /*patient=*/true)) return status;
+    LeaveOpen(run, {});
+  }
+}
+
 void Worker::Fail(const RunModel& run, const absl::Status& status, const char* what) {
   ADD_FAILURE() << what << " of " << run.name.ToString() << ": " << status;
 }
@@ -218,9 +226,12 @@ void Worker::OpenAttempt(RunModel& run) {
   run.attempt = run.newest_attempt = opened->attempt.number;
   run.again.reset();
   for (uint32_t rank = 0; rank < run.world_size; ++rank) {
-    const auto resumed = patient_->Resume({.run = run.name, .attempt = run.attempt, .rank = rank});
-    if (IsUnanswered(resumed.status(), /*patient=*/true)) return;
-    if (!resumed.ok()) return Fail(run, resumed.status(), "a resume");
+    absl::StatusOr<ResumeAnswer> resumed;
+    const absl::Status answered = Insist(run, [&] {
+      resumed = patient_->Resume({.run = run.name, .attempt = run.attempt, .rank = rank});
+      return resumed.status();
+    });
+    if (!answered.ok()) return Fail(run, answered, "a resume");
     if (run.kept.empty()) {
       EXPECT_EQ(resumed->outcome, ResumeOutcome::kNewRun) << run.name.ToString();
       continue;
@@ -229,8 +240,10 @@ void Worker::OpenAttempt(RunModel& run) {
         resumed->checkpoint->id != run.kept.rbegin()->first) {
       return Fail(run, absl::DataLossError(resumed->explanation), "not the newest: a resume");
     }
-    const absl::Status told = patient_->ReportLoad({.ticket_id = resumed->ticket_id, .rank = rank});
-    if (IsUnanswered(told, /*patient=*/true)) return;
+    // Until then the ticket holds its checkpoint.
+    const absl::Status told = Insist(run, [&] {
+      return patient_->ReportLoad({.ticket_id = resumed->ticket_id, .rank = rank});
+    });
     if (!told.ok()) return Fail(run, told, "a load report");
   }
 }

@@ -91,6 +91,8 @@ class Worker {
   // Whether the call may or may not have happened: then the run's next look decides.
   bool IsUnanswered(const absl::Status& status, bool patient);
   void LeaveOpen(RunModel& run, const Change& change);
+  // Makes a call that changes nothing of the model until it is answered.
+  absl::Status Insist(RunModel& run, const std::function<absl::Status()>& call);
   void Fail(const RunModel& run, const absl::Status& status, const char* what);
 
   const uint64_t seed_;
