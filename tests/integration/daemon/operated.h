@@ -28,6 +28,13 @@ class OperatedDaemon : public Daemon {
                  int port = FreePort())
       : Daemon(CKPTD_BINARY, data_dir, WithMetrics(std::move(more), port)), port_(port) {}
 
+  // Waits for metrics as well, which come after the calls.
+  testing::AssertionResult Start() {
+    testing::AssertionResult started = Daemon::Start();
+    if (started) WaitUntil([&] { return Listens(port_) || process().Ended(); });
+    return started;
+  }
+
   int metrics_port() const { return port_; }
   HttpReply Ask(const std::string& path) const { return Http(port_, path); }
   Series Metrics() const {
