@@ -138,12 +138,7 @@ absl::StatusOr<int64_t> DropDamagedReferences(WriteTxn& txn, int64_t project_id,
       )sql",
                          project_id, shard_row));
   const int64_t dropped = db.changes();
-  if (dropped == 0) return 0;
-  RETURN_IF_ERROR(db.Run(R"sql(
-      DELETE FROM shard_chunks
-      WHERE shard_row = ?1 AND chunk_row IN (SELECT chunk_row FROM temp.released))sql",
-                         shard_row));
-  RETURN_IF_ERROR(ReleaseUnused(txn, project_id));
+  if (dropped > 0) RETURN_IF_ERROR(ReleaseListed(txn, project_id, shard_row));
   return dropped;
 }
 

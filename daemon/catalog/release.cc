@@ -48,6 +48,14 @@ absl::Status ReleaseUnused(WriteTxn& txn, int64_t project_id) {
   return db.Run("DELETE FROM chunks WHERE row IN (SELECT chunk_row FROM temp.released)");
 }
 
+absl::Status ReleaseListed(WriteTxn& txn, int64_t project_id, int64_t shard_row) {
+  RETURN_IF_ERROR(txn.connection().Run(R"sql(
+      DELETE FROM shard_chunks
+      WHERE shard_row = ?1 AND chunk_row IN (SELECT chunk_row FROM temp.released))sql",
+                                       shard_row));
+  return ReleaseUnused(txn, project_id);
+}
+
 namespace {
 
 // Takes at most `limit` (-1: all) of the shard's references away. How many.
@@ -60,12 +68,7 @@ absl::StatusOr<int64_t> ReleaseReferences(WriteTxn& txn, int64_t project_id, int
       SELECT chunk_row FROM shard_chunks WHERE shard_row = ?1 LIMIT ?2)sql",
                          shard_row, limit));
   const int64_t released = db.changes();
-  if (released == 0) return 0;
-  RETURN_IF_ERROR(db.Run(R"sql(
-      DELETE FROM shard_chunks
-      WHERE shard_row = ?1 AND chunk_row IN (SELECT chunk_row FROM temp.released))sql",
-                         shard_row));
-  RETURN_IF_ERROR(ReleaseUnused(txn, project_id));
+  if (released > 0) RETURN_IF_ERROR(ReleaseListed(txn, project_id, shard_row));
   return released;
 }
 
