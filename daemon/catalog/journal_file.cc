@@ -10,10 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/os/little_endian.h"
+
 namespace ckptd::catalog {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the journal is little-endian");
+using os::GetAt;
+using os::PutAt;
 
 constexpr std::string_view kMagic = "CKJ1";
 constexpr size_t kHeaderBytes = 64;
@@ -23,17 +26,6 @@ constexpr size_t kHeadBytes = 4 + 4 + kCatalogIdBytes + 8 + ckpt::Digest::kBytes
 constexpr int kLevel = 1;
 // What one frame may hold; SQLite's values end at 1e9 bytes.
 constexpr uint64_t kMaxPayload = uint64_t{2} << 30;
-
-template <typename T>
-void PutAt(std::byte* at, T value) {
-  std::memcpy(at, &value, sizeof(value));
-}
-template <typename T>
-T GetAt(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(value));
-  return value;
-}
 
 ckpt::Digest FrameDigest(const ckpt::Digest& before, const std::byte* header,
                          std::span<const std::byte> payload) {

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <zstd.h>
 
+#include "daemon/os/little_endian.h"
 #include "proto/limits.h"
 
 namespace ckptd {
@@ -18,23 +19,13 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 using View = std::span<const std::byte>;
+using os::GetAt;
+using os::PutAt;
 
 constexpr char kMagic[] = {'C', 'K', 'E', '1'};
 constexpr size_t kMaxElementBytes = 8;
 constexpr uint32_t kZstd = uint32_t{1} << 31;
 enum class Codec : uint8_t { kPlanes = 1, kDifferences = 2 };
-
-template <typename T>
-void Put(std::byte* at, T value) {
-  std::memcpy(at, &value, sizeof(value));
-}
-
-template <typename T>
-T Get(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(value));
-  return value;
-}
 
 bool IsElementSize(uint32_t bytes) {
   return bytes == 1 || bytes == 2 || bytes == 4 || bytes == kMaxElementBytes;
@@ -107,7 +98,7 @@ class Places {
       next += counts[group];
     }
   }
-  T Element(size_t i) const { return Get<T>(base_.data() + i * sizeof(T)); }
+  T Element(size_t i) const { return GetAt<T>(base_.data() + i * sizeof(T)); }
   // To be asked once for each element, in order.
   size_t Of(size_t i, T base) { return sizeof(T) == 1 ? i : next_[Group(base)]++; }
 
@@ -142,14 +133,14 @@ void ToPlanes(View chunk, std::optional<View> base, std::byte* planes) {
   const size_t elements = chunk.size() / sizeof(T);
   if (!base) {
     for (size_t i = 0; i < elements; ++i) {
-      Spread(Turn(Get<T>(chunk.data() + i * sizeof(T))), planes, elements, i);
+      Spread(Turn(GetAt<T>(chunk.data() + i * sizeof(T))), planes, elements, i);
     }
     return;
   }
   Places<T> places(*base, elements);
   for (size_t i = 0; i < elements; ++i) {
     const T of_base = places.Element(i);
-    Spread(Difference(Get<T>(chunk.data() + i * sizeof(T)), of_base), planes, elements,
+    Spread(Difference(GetAt<T>(chunk.data() + i * sizeof(T)), of_base), planes, elements,
            places.Of(i, of_base));
   }
 }
@@ -159,15 +150,15 @@ void FromPlanes(const std::byte* planes, std::optional<View> base, std::span<std
   const size_t elements = chunk.size() / sizeof(T);
   if (!base) {
     for (size_t i = 0; i < elements; ++i) {
-      Put(chunk.data() + i * sizeof(T), TurnBack(Gather<T>(planes, elements, i)));
+      PutAt(chunk.data() + i * sizeof(T), TurnBack(Gather<T>(planes, elements, i)));
     }
     return;
   }
   Places<T> places(*base, elements);
   for (size_t i = 0; i < elements; ++i) {
     const T of_base = places.Element(i);
-    Put(chunk.data() + i * sizeof(T),
-        Sum(Gather<T>(planes, elements, places.Of(i, of_base)), of_base));
+    PutAt(chunk.data() + i * sizeof(T),
+          Sum(Gather<T>(planes, elements, places.Of(i, of_base)), of_base));
   }
 }
 
@@ -191,11 +182,11 @@ Bytes Encode(const ckpt::Digest& digest, View chunk, const std::optional<CodecBa
   Bytes out(kEncodedHeaderBytes + width * sizeof(uint32_t) +
             width * ZSTD_compressBound(elements) + tail);
   std::memcpy(out.data(), kMagic, sizeof(kMagic));
-  Put(out.data() + 4, base ? Codec::kDifferences : Codec::kPlanes);
-  Put(out.data() + 5, static_cast<uint8_t>(width));
-  Put(out.data() + 8, static_cast<uint32_t>(chunk.size()));
-  Put(out.data() + 16, digest.bytes);
-  if (base) Put(out.data() + 48, base->digest.bytes);
+  PutAt(out.data() + 4, base ? Codec::kDifferences : Codec::kPlanes);
+  PutAt(out.data() + 5, static_cast<uint8_t>(width));
+  PutAt(out.data() + 8, static_cast<uint32_t>(chunk.size()));
+  PutAt(out.data() + 16, digest.bytes);
+  if (base) PutAt(out.data() + 48, base->digest.bytes);
   std::byte* const lengths = out.data() + kEncodedHeaderBytes;
   size_t at = kEncodedHeaderBytes + width * sizeof(uint32_t);
   const std::unique_ptr<ZSTD_CCtx, FreeContext> context(ZSTD_createCCtx());
@@ -209,7 +200,7 @@ Bytes Encode(const ckpt::Digest& digest, View chunk, const std::optional<CodecBa
     const bool pays = zstd < elements;
     if (!pays) std::memcpy(out.data() + at, raw, elements);
     const size_t stored = pays ? zstd : elements;
-    Put(lengths + plane * sizeof(uint32_t), static_cast<uint32_t>(stored) | (pays ? kZstd : 0));
+    PutAt(lengths + plane * sizeof(uint32_t), static_cast<uint32_t>(stored) | (pays ? kZstd : 0));
     at += stored;
   }
   std::memcpy(out.data() + at, chunk.data() + elements * width, tail);
@@ -245,14 +236,14 @@ std::optional<EncodedHeader> DecodeHeader(View encoded) {
   if (encoded.size() < kEncodedHeaderBytes) return {};
   const std::byte* const at = encoded.data();
   if (std::memcmp(at, kMagic, sizeof(kMagic)) != 0) return {};
-  const auto codec = Get<Codec>(at + 4);
+  const auto codec = GetAt<Codec>(at + 4);
   EncodedHeader header;
-  header.element_bytes = Get<uint8_t>(at + 5);
-  header.length = Get<uint32_t>(at + 8);
-  header.digest.bytes = Get<decltype(header.digest.bytes)>(at + 16);
+  header.element_bytes = GetAt<uint8_t>(at + 5);
+  header.length = GetAt<uint32_t>(at + 8);
+  header.digest.bytes = GetAt<decltype(header.digest.bytes)>(at + 16);
   ckpt::Digest base;
-  base.bytes = Get<decltype(base.bytes)>(at + 48);
-  if (Get<uint16_t>(at + 6) != 0 || Get<uint32_t>(at + 12) != 0) return {};
+  base.bytes = GetAt<decltype(base.bytes)>(at + 48);
+  if (GetAt<uint16_t>(at + 6) != 0 || GetAt<uint32_t>(at + 12) != 0) return {};
   if (!IsElementSize(header.element_bytes)) return {};
   if (header.length == 0 || header.length > ckpt::kMaxChunkBytes) return {};
   if (codec == Codec::kDifferences) {
@@ -279,7 +270,7 @@ absl::Status DecodeChunk(View encoded, View base, std::span<std::byte> out) {
   rest = rest.subspan(lengths_bytes);
   Bytes planes(elements * width);
   for (uint32_t plane = 0; plane < width; ++plane) {
-    const auto word = Get<uint32_t>(lengths.data() + plane * sizeof(uint32_t));
+    const auto word = GetAt<uint32_t>(lengths.data() + plane * sizeof(uint32_t));
     const uint32_t stored = word & ~kZstd;
     if (stored > rest.size()) return NotWhole("it ends within a plane");
     std::byte* const raw = planes.data() + plane * elements;

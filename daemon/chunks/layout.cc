@@ -1,17 +1,19 @@
 #include "daemon/chunks/layout.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include <absl/strings/numbers.h>
 #include <absl/strings/strip.h>
 #include <fmt/format.h>
 
+#include "daemon/os/little_endian.h"
+
 namespace ckptd {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "packs are little-endian");
+using os::GetAt;
+using os::PutAt;
 
 constexpr std::string_view kPackMagic = "CKPTPACK";
 constexpr std::string_view kRecordMagic = "CKR1";
@@ -19,18 +21,6 @@ constexpr std::string_view kPackSuffix = ".pack";
 constexpr size_t kIdDigits = 16;
 constexpr size_t kPackHeaderChecked = 24;
 constexpr size_t kRecordHeaderChecked = 56;
-
-template <typename T>
-void Put(std::byte* at, T value) {
-  std::memcpy(at, &value, sizeof(value));
-}
-
-template <typename T>
-T Get(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(value));
-  return value;
-}
 
 bool HasMagic(const std::byte* at, std::string_view magic) {
   return std::memcmp(at, magic.data(), magic.size()) == 0;
@@ -99,11 +89,11 @@ void EncodeRecordHeader(const RecordHeader& header, std::span<std::byte, kRecord
   std::fill(out.begin(), out.end(), std::byte{0});
   std::byte* const at = out.data();
   std::memcpy(at, kRecordMagic.data(), kRecordMagic.size());
-  Put(at + 4, static_cast<uint8_t>(header.type));
-  Put(at + 8, header.length);
-  Put(at + 12, static_cast<uint32_t>(header.offset / os::kBlockBytes));
-  Put(at + 16, header.digest.bytes);
-  Put(at + 48, header.pack);
+  PutAt(at + 4, static_cast<uint8_t>(header.type));
+  PutAt(at + 8, header.length);
+  PutAt(at + 12, static_cast<uint32_t>(header.offset / os::kBlockBytes));
+  PutAt(at + 16, header.digest.bytes);
+  PutAt(at + 48, header.pack);
   const ckpt::Digest check = ckpt::HashBytes(at, kRecordHeaderChecked);
   std::memcpy(at + kRecordHeaderChecked, check.bytes.data(),
               kRecordHeaderBytes - kRecordHeaderChecked);
@@ -118,13 +108,13 @@ std::optional<RecordHeader> DecodeRecordHeader(std::span<const std::byte, kRecor
     return {};
   }
   RecordHeader header;
-  header.type = static_cast<RecordType>(Get<uint8_t>(at + 4));
-  header.length = Get<uint32_t>(at + 8);
-  header.offset = uint64_t{Get<uint32_t>(at + 12)} * os::kBlockBytes;
-  header.digest.bytes = Get<decltype(header.digest.bytes)>(at + 16);
-  header.pack = Get<PackId>(at + 48);
-  const auto flags = Get<uint8_t>(at + 5);
-  const auto unused = Get<uint16_t>(at + 6);
+  header.type = static_cast<RecordType>(GetAt<uint8_t>(at + 4));
+  header.length = GetAt<uint32_t>(at + 8);
+  header.offset = uint64_t{GetAt<uint32_t>(at + 12)} * os::kBlockBytes;
+  header.digest.bytes = GetAt<decltype(header.digest.bytes)>(at + 16);
+  header.pack = GetAt<PackId>(at + 48);
+  const auto flags = GetAt<uint8_t>(at + 5);
+  const auto unused = GetAt<uint16_t>(at + 6);
   if (flags != 0 || unused != 0) return {};
   switch (header.type) {
     case RecordType::kChunk:
@@ -142,17 +132,17 @@ void EncodePackHeader(PackId id, std::span<std::byte, kPackHeaderBytes> out) {
   std::fill(out.begin(), out.end(), std::byte{0});
   std::byte* const at = out.data();
   std::memcpy(at, kPackMagic.data(), kPackMagic.size());
-  Put(at + 8, kPackVersion);
-  Put(at + 16, id);
-  Put(at + kPackHeaderChecked, ckpt::HashBytes(at, kPackHeaderChecked).bytes);
+  PutAt(at + 8, kPackVersion);
+  PutAt(at + 16, id);
+  PutAt(at + kPackHeaderChecked, ckpt::HashBytes(at, kPackHeaderChecked).bytes);
 }
 
 std::optional<PackHeader> DecodePackHeader(std::span<const std::byte, kPackHeaderBytes> in) {
   const std::byte* const at = in.data();
   if (!HasMagic(at, kPackMagic)) return {};
   const ckpt::Digest check = ckpt::HashBytes(at, kPackHeaderChecked);
-  if (Get<decltype(check.bytes)>(at + kPackHeaderChecked) != check.bytes) return {};
-  return PackHeader{.version = Get<uint32_t>(at + 8), .id = Get<PackId>(at + 16)};
+  if (GetAt<decltype(check.bytes)>(at + kPackHeaderChecked) != check.bytes) return {};
+  return PackHeader{.version = GetAt<uint32_t>(at + 8), .id = GetAt<PackId>(at + 16)};
 }
 
 }  // namespace ckptd
