@@ -7,12 +7,10 @@
 #include <fmt/format.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
-#include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
 
+#include "daemon/access/openssl.h"
 #include "proto/names.h"
 
 namespace ckptd {
@@ -20,16 +18,9 @@ namespace {
 
 constexpr unsigned int kLookIntervalSeconds = 2;
 
-template <auto free>
-struct Free {
-  template <typename T>
-  void operator()(T* pointer) const {
-    free(pointer);
-  }
-};
-using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using openssl::Bio;
+using openssl::Certificate;
+using openssl::Key;
 
 absl::Status BadFile(const char* setting, const std::string& path, std::string_view what) {
   return ckpt::BadField(setting,

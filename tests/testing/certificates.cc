@@ -1,26 +1,18 @@
 #include "tests/testing/certificates.h"
 
 #include <gtest/gtest.h>
-#include <openssl/bio.h>
 #include <openssl/ec.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <openssl/x509v3.h>
+
+#include "daemon/access/openssl.h"
 
 namespace ckpt::test {
 namespace {
 
-template <auto free>
-struct Free {
-  template <typename T>
-  void operator()(T* pointer) const {
-    free(pointer);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Bio = std::unique_ptr<BIO, Free<BIO_free>>;
+using ckptd::openssl::Bio;
+using ckptd::openssl::Certificate;
+using ckptd::openssl::Key;
 
 long serial = 0;
 
