@@ -38,13 +38,20 @@ absl::StatusOr<std::multiset<int64_t>> Numbers(Catalog& catalog) {
   return numbers;
 }
 
-TEST(CatalogPowerCutTest, KeepsWhatWasCommittedAndNoHalves) {
-  os::SimulatedDisk::Random random(1);
+class CatalogPowerCutTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::vector<std::string> changed;
+    ASSERT_EQ(disk.MakeDirs("/data", &changed), 0);
+    ASSERT_EQ(disk.SyncDir("/"), 0);
+  }
+
+  os::SimulatedDisk::Random random{1};
   os::SimulatedDisk disk;
-  os::SimulatedVfs vfs(&disk);
-  std::vector<std::string> changed;
-  ASSERT_EQ(disk.MakeDirs("/data", &changed), 0);
-  ASSERT_EQ(disk.SyncDir("/"), 0);
+  os::SimulatedVfs vfs{&disk};
+};
+
+TEST_F(CatalogPowerCutTest, KeepsWhatWasCommittedAndNoHalves) {
   std::set<int> committed;
   int number = 0;
   for (int cut = 1; cut <= 150; ++cut) {
@@ -82,13 +89,7 @@ TEST(CatalogPowerCutTest, KeepsWhatWasCommittedAndNoHalves) {
   EXPECT_GT(committed.size(), 150u) << "hardly anything was committed";
 }
 
-TEST(CatalogPowerCutTest, ACommitThatFailedDoesNotComeBack) {
-  os::SimulatedDisk::Random random(1);
-  os::SimulatedDisk disk;
-  os::SimulatedVfs vfs(&disk);
-  std::vector<std::string> changed;
-  ASSERT_EQ(disk.MakeDirs("/data", &changed), 0);
-  ASSERT_EQ(disk.SyncDir("/"), 0);
+TEST_F(CatalogPowerCutTest, ACommitThatFailedDoesNotComeBack) {
   int number = 0, failures = 0;
   for (int round = 0; round < 300; ++round) {
     SCOPED_TRACE(round);
