@@ -77,7 +77,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ClientOptions options) {
 }
 
 void Client::Authorize(grpc::ClientContext& context) const {
-  if (!token_.empty()) context.AddMetadata(kTokenHeader, kTokenScheme + token_);
+  const std::string token = token_->Current();
+  if (!token.empty()) context.AddMetadata(kTokenHeader, kTokenScheme + token);
 }
 
 absl::Status Client::Translate(const absl::Status& status) const {

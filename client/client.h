@@ -286,7 +286,7 @@ class Client {
 
   const ClientOptions given_;
   ClientOptions options_;
-  const std::string token_;
+  const std::shared_ptr<TokenSource> token_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Checkpoints::Stub> stub_;
 };

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
+
+#include <fmt/format.h>
 
 #include "proto/loopback.h"
 #include "proto/names.h"
@@ -35,41 +33,18 @@ class Sources {
   const std::string path_;
 };
 
-absl::StatusOr<std::string> ReadAll(const char* field, const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream read;
-  read << file.rdbuf();
-  if (file && read && !read.str().empty()) return read.str();
-  return BadField(field, fmt::format("{} {} cannot be read: {}", field, Printable(path, 400),
-                                     errno != 0 ? std::strerror(errno) : "it is empty"));
-}
-
-// A token goes into a header: anything else could be read as a second one.
-absl::StatusOr<std::string> CheckToken(std::string text, const std::string& source) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
-  const bool good = text.starts_with("ckpt_") && text.size() <= 256 &&
-                    std::all_of(text.begin(), text.end(),
-                                [](unsigned char c) { return std::isalnum(c) || c == '_'; });
-  if (good) return text;
-  return BadField("token", fmt::format("{} holds no token: one is ckpt_ID_SECRET, as ckptctl token "
-                                       "create prints it",
-                                       source));
-}
-
-absl::StatusOr<std::string> FindToken(const CredentialOptions& given, const Sources& sources,
-                                      const GetEnv& env) {
-  if (!given.token.empty()) return CheckToken(given.token, "the given token");
+absl::StatusOr<std::unique_ptr<TokenSource>> FindToken(const CredentialOptions& given,
+                                                       const Sources& sources, const GetEnv& env) {
+  if (!given.token.empty()) return TokenSource::Fixed(given.token, "the given token");
   if (given.token_file.empty()) {
     if (auto value = env("CKPTD_TOKEN"); value.has_value() && !value->empty()) {
-      return CheckToken(*value, "CKPTD_TOKEN");
+      return TokenSource::Fixed(*value, "CKPTD_TOKEN");
     }
   }
   ASSIGN_OR_RETURN(const std::string path,
                    sources.Find(given.token_file, "token_file", "/path/to/token"));
-  if (path.empty()) return "";
-  ASSIGN_OR_RETURN(std::string text, ReadAll("token_file", path));
-  return CheckToken(std::move(text), Printable(path, 400));
+  if (path.empty()) return TokenSource::Fixed("", "");
+  return TokenSource::File(path);
 }
 
 }  // namespace
@@ -94,7 +69,7 @@ absl::StatusOr<Credentials> ResolveCredentials(const CredentialOptions& given,
   }
   const bool named = !ca.empty() || !cert.empty() || !key.empty();
   if (address.starts_with("unix:") || !on.value_or(named)) {
-    if (!credentials.token.empty() && !on.has_value() && !IsLoopback(address)) {
+    if (!credentials.token->Current().empty() && !on.has_value() && !IsLoopback(address)) {
       return BadField("tls", fmt::format("the token would go to {} in the clear; say tls = \"on\" "
                                          "(CKPTD_TLS=on) or, on a network you trust, \"off\"",
                                          address));
@@ -109,11 +84,11 @@ absl::StatusOr<Credentials> ResolveCredentials(const CredentialOptions& given,
   }
   grpc::SslCredentialsOptions options;
   if (!ca.empty()) {
-    ASSIGN_OR_RETURN(options.pem_root_certs, ReadAll("tls_ca", ca));
+    ASSIGN_OR_RETURN(options.pem_root_certs, ReadNamedFile("tls_ca", ca));
   }
   if (!cert.empty()) {
-    ASSIGN_OR_RETURN(options.pem_cert_chain, ReadAll("tls_cert", cert));
-    ASSIGN_OR_RETURN(options.pem_private_key, ReadAll("tls_key", key));
+    ASSIGN_OR_RETURN(options.pem_cert_chain, ReadNamedFile("tls_cert", cert));
+    ASSIGN_OR_RETURN(options.pem_private_key, ReadNamedFile("tls_key", key));
   }
   credentials.channel = grpc::SslCredentials(options);
   return credentials;

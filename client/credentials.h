@@ -9,6 +9,7 @@
 #include <grpcpp/security/credentials.h>
 
 #include "client/settings.h"
+#include "client/token.h"
 #include "proto/status.h"
 
 namespace ckpt {
@@ -25,14 +26,15 @@ struct TlsOptions {
 struct CredentialOptions {
   // "ckpt_ID_SECRET"; empty: CKPTD_TOKEN, then the file.
   std::string token;
-  // A file that holds it and nothing else; empty: CKPTD_TOKEN_FILE, then
-  // `token_file` of client.toml. Where none is named there is no token.
+  // A file that holds it and nothing else, read again when it changes (token.h);
+  // empty: CKPTD_TOKEN_FILE, then `token_file` of client.toml. Where none is named
+  // there is no token.
   std::string token_file;
   TlsOptions tls;
 };
 
 struct Credentials {
-  std::string token;  // empty: none
+  std::shared_ptr<TokenSource> token;  // never null
   std::shared_ptr<grpc::ChannelCredentials> channel;
 };
 

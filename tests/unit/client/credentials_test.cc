@@ -35,7 +35,7 @@ class CredentialsTest : public testing::Test {
   std::string Token(const CredentialOptions& given = {}) {
     const auto credentials = Resolve(given);
     EXPECT_TRUE(credentials.ok()) << credentials.status();
-    return credentials.ok() ? credentials->token : "";
+    return credentials.ok() ? credentials->token->Current() : "";
   }
   std::string Error(const CredentialOptions& given = {}, const std::string& address = kLocal) {
     const absl::Status status = Resolve(given, address).status();
@@ -75,6 +75,28 @@ TEST_F(CredentialsTest, WhatIsNoTokenIsRefusedAndNotRepeated) {
   EXPECT_THAT(Error({.token_file = dir_ / "none"}), testing::HasSubstr("No such file"));
   EXPECT_THAT(Error({.token_file = Write("empty", "")}), testing::HasSubstr("it is empty"));
   EXPECT_THAT(Error({.token_file = dir_.path()}), testing::HasSubstr("cannot be read"));
+}
+
+TEST_F(CredentialsTest, AFileThatChangesIsReadAgain) {
+  const std::string path = Write("token", Nth(1));
+  const auto credentials = Resolve({.token_file = path});
+  ASSERT_TRUE(credentials.ok()) << credentials.status();
+  TokenSource& token = *credentials->token;
+  EXPECT_EQ(token.Current(), Nth(1));
+  Write("token", Nth(2) + "\n");
+  EXPECT_EQ(token.Current(), Nth(2));
+  // As mounted secrets are replaced: by another file of the same length.
+  std::filesystem::rename(Write("new", Nth(3) + "\n"), path);
+  EXPECT_EQ(token.Current(), Nth(3));
+  // The one before goes on while there is none.
+  Write("token", "");
+  EXPECT_EQ(token.Current(), Nth(3));
+  Write("token", "hunter2");
+  EXPECT_EQ(token.Current(), Nth(3));
+  std::filesystem::remove(path);
+  EXPECT_EQ(token.Current(), Nth(3));
+  Write("token", Nth(4));
+  EXPECT_EQ(token.Current(), Nth(4));
 }
 
 TEST_F(CredentialsTest, ATokenGoesToAnotherMachineInTheClearOnlyOnPurpose) {
