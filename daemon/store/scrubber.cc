@@ -5,6 +5,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/os/thread.h"
+
 namespace ckptd {
 namespace {
 
@@ -21,7 +23,10 @@ Scrubber::Scrubber(Work work, uint64_t bytes_per_second, absl::Duration interval
 
 void Scrubber::Start() {
   pacer_.Start();
-  thread_ = std::thread([this] { Loop(); });
+  thread_ = std::thread([this] {
+    os::NameThread("scrubber");
+    Loop();
+  });
 }
 
 void Scrubber::Stop() {
