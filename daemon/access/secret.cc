@@ -17,7 +17,6 @@ namespace {
 constexpr size_t kIdBytes = 8;
 constexpr size_t kSecretBytes = 32;
 constexpr size_t kSaltBytes = 16;
-constexpr size_t kHashBytes = 32;
 
 absl::StatusOr<std::string> RandomBytes(size_t count) {
   std::string bytes(count, '\0');
@@ -34,16 +33,16 @@ bool IsHex(std::string_view text, size_t bytes) {
          });
 }
 
-// Empty where OpenSSL fails: that is no hash.
-std::string Hash(const std::string& salt, const std::string& secret) {
+absl::StatusOr<std::string> Hash(const std::string& salt, const std::string& secret) {
   unsigned char hash[EVP_MAX_MD_SIZE];
   unsigned int length = 0;
   if (HMAC(EVP_sha256(), salt.data(), static_cast<int>(salt.size()),
            reinterpret_cast<const unsigned char*>(secret.data()), secret.size(), hash,
            &length) == nullptr) {
-    return "";
+    return ckpt::MakeError(absl::StatusCode::kInternal, ckpt::reason::kInternal,
+                           "OpenSSL has no HMAC-SHA-256 to keep a token with");
   }
-  return {reinterpret_cast<const char*>(hash), length};
+  return std::string(reinterpret_cast<const char*>(hash), length);
 }
 
 }  // namespace
@@ -70,18 +69,14 @@ absl::StatusOr<TokenText> NewTokenText() {
 absl::StatusOr<KeptSecret> KeepSecret(const std::string& secret) {
   KeptSecret kept;
   ASSIGN_OR_RETURN(kept.salt, RandomBytes(kSaltBytes));
-  kept.hash = Hash(kept.salt, secret);
-  if (kept.hash.size() != kHashBytes) {
-    return ckpt::MakeError(absl::StatusCode::kInternal, ckpt::reason::kInternal,
-                           "OpenSSL has no HMAC-SHA-256 to keep a token with");
-  }
+  ASSIGN_OR_RETURN(kept.hash, Hash(kept.salt, secret));
   return kept;
 }
 
 bool IsSecret(const std::string& secret, const KeptSecret& kept) {
-  const std::string hash = Hash(kept.salt, secret);
-  return hash.size() == kHashBytes && kept.hash.size() == kHashBytes &&
-         CRYPTO_memcmp(hash.data(), kept.hash.data(), kHashBytes) == 0;
+  const auto hash = Hash(kept.salt, secret);
+  return hash.ok() && hash->size() == kept.hash.size() &&
+         CRYPTO_memcmp(hash->data(), kept.hash.data(), hash->size()) == 0;
 }
 
 }  // namespace ckptd

@@ -5,6 +5,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include <absl/strings/str_cat.h>
+
 #include "daemon/catalog/release.h"
 #include "daemon/catalog/sqlite.h"
 #include "proto/convert.h"
@@ -141,15 +143,14 @@ ckpt::Digest ManifestDigest(const ckpt::Manifest& manifest) {
 
 absl::StatusOr<std::optional<UploadRow>> FindUpload(ReadTxn& txn, int64_t run_id, uint64_t attempt,
                                                     uint64_t step, uint32_t rank) {
-  static const std::string sql =
-      std::string(kSelectUpload) +
-      "WHERE c.run_id = ?1 AND c.attempt = ?2 AND c.step = ?3 AND s.rank = ?4";
+  static const std::string sql = absl::StrCat(
+      kSelectUpload, "WHERE c.run_id = ?1 AND c.attempt = ?2 AND c.step = ?3 AND s.rank = ?4");
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, run_id, attempt, step, rank));
   return FirstUpload(std::move(rows));
 }
 
 absl::StatusOr<std::optional<UploadRow>> FindUploadByRow(ReadTxn& txn, int64_t shard_row) {
-  static const std::string sql = std::string(kSelectUpload) + "WHERE s.row = ?1";
+  static const std::string sql = absl::StrCat(kSelectUpload, "WHERE s.row = ?1");
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, shard_row));
   return FirstUpload(std::move(rows));
 }
@@ -301,7 +302,7 @@ absl::Status DropUpload(WriteTxn& txn, int64_t shard_row) {
 }
 
 absl::StatusOr<std::vector<UploadRow>> ListOpenUploads(ReadTxn& txn) {
-  static const std::string sql = std::string(kSelectUpload) + "WHERE c.id IS NULL ORDER BY s.row";
+  static const std::string sql = absl::StrCat(kSelectUpload, "WHERE c.id IS NULL ORDER BY s.row");
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql));
   std::vector<UploadRow> uploads;
   while (rows.Next()) uploads.push_back(ReadUpload(rows));
