@@ -1,5 +1,7 @@
 #include "client/checkpointer.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +10,7 @@
 #include <absl/time/clock.h>
 
 #include "client/upload.h"
+#include "proto/priority.h"
 
 namespace ckpt {
 namespace {
@@ -220,6 +223,9 @@ absl::StatusOr<SaveOutcome> Checkpointer::Save(uint64_t step, const State& state
 }
 
 void Checkpointer::PushLoop() {
+  pthread_setname_np(pthread_self(), "ckpt-push");
+  // Where it may not, it goes on as it is.
+  if (options_.background_nice > 0) GiveWay(options_.background_nice);
   while (true) {
     Job job;
     {

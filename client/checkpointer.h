@@ -65,6 +65,9 @@ struct CheckpointerOptions {
   size_t queue_length = 1;  // kQueue: at most queue_length + 1 staging buffers
   int hash_threads = 2;
   int copy_threads = 2;  // into the staging buffer, while the caller waits
+  // The niceness of the background thread (proto/priority.h), so that a save takes
+  // the processor from training only where none is free. 0: as training.
+  int background_nice = 10;
 
   // After every push, from the background thread. May be null. Must not call
   // Save, Flush or Close.

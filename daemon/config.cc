@@ -372,6 +372,11 @@ Config LoadConfig(int argc, const char* const* argv) {
   app.add_option("--stuck-after", texts.stuck_after,
                  "When a background thread of which nothing is heard counts as stuck")
       ->capture_default_str();
+  app.add_option("--nice", config.nice,
+                 "How far ckptd gives way to training on the same machine: the processor's "
+                 "priority as of nice, 0 to 19")
+      ->check(CLI::Range(0, 19))
+      ->capture_default_str();
   app.add_option("--ticket-ttl", texts.ticket_ttl, "How long a resume holds its checkpoint")
       ->capture_default_str();
   app.add_option("--prune-interval", texts.prune_interval, "How often time-based work is looked for")

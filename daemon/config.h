@@ -23,6 +23,7 @@ struct Config {
   // Of each project without its own; 0: none.
   uint64_t quota_bytes = 0, quota_checkpoints = 0, quota_uploads = 0;
   std::string io = "auto";  // or "plain"
+  int nice = 10;            // of the process (proto/priority.h); 0: as it was started
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration stuck_after = absl::Minutes(5);
   absl::Duration ticket_ttl = absl::Minutes(10);

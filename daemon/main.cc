@@ -30,6 +30,7 @@
 #include "daemon/store/store.h"
 #include "daemon/warden.h"
 #include "proto/names.h"
+#include "proto/priority.h"
 #include "proto/status.h"
 
 namespace {
@@ -133,6 +134,11 @@ int main(int argc, char** argv) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%-5l%$ %v", spdlog::pattern_time_type::utc);
   spdlog::set_level(spdlog::level::from_str(config.log_level));
 
+  // Before there are threads: they inherit it.
+  if (const int error = config.nice == 0 ? 0 : ckpt::GiveWay(config.nice); error != 0) {
+    spdlog::warn("nice = {} was refused: {}; ckptd does not give way to training here", config.nice,
+                 std::strerror(error));
+  }
   gpr_set_log_function(LogOfGrpc);
 
   sigset_t signals = HandledSignals();

@@ -3,10 +3,6 @@
 
 namespace ckptd::os {
 
-// The calling thread runs when no other wants to. Never fails: where it cannot
-// be had, the thread runs as before.
-void LowerThreadPriority();
-
 // The calling thread's name in `top -H` and in a debugger; at most 15 letters.
 void NameThread(const char* name);
 

@@ -1,11 +1,14 @@
 #include "daemon/store/pacer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include <absl/time/clock.h>
+#include <spdlog/spdlog.h>
 
 #include "daemon/os/thread.h"
+#include "proto/priority.h"
 
 namespace ckptd {
 namespace {
@@ -30,7 +33,10 @@ Pacer::~Pacer() {
 void Pacer::Start() {
   low_thread_ = std::thread([this] {
     os::NameThread("low");
-    os::LowerThreadPriority();
+    // Only what nobody else wants.
+    if (const int error = ckpt::GiveWay(19); error != 0) {
+      spdlog::warn("a background thread keeps its priority: {}", std::strerror(error));
+    }
     LowLoop();
   });
 }

@@ -1,7 +1,13 @@
 // A daemon's life: it drains, is reloaded, tells its health, serves several
 // ranks and several listeners.
-#include <fstream>
+#include <sys/resource.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fmt/format.h>
@@ -108,6 +114,27 @@ TEST_F(Lifecycle, HealthAnswersAndReflectionIsNotThere) {
   const Reply services = CallRaw(
       channel, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", {"\x3a\x01*"});
   EXPECT_EQ(services.status.code(), absl::StatusCode::kUnimplemented) << services.status;
+}
+
+// The niceness of each thread of the process.
+std::set<int> Nicenesses(pid_t pid) {
+  std::set<int> found;
+  for (const auto& task :
+       std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid))) {
+    const auto thread = static_cast<id_t>(std::stoi(task.path().filename()));
+    found.insert(getpriority(PRIO_PROCESS, thread));
+  }
+  return found;
+}
+
+TEST_F(Lifecycle, AllItsThreadsGiveWayToTraining) {
+  Daemon other(CKPTD_BINARY, dir_ / "other", {"--nice", "0"});
+  ASSERT_TRUE(other.Start());
+  const int started_with = getpriority(PRIO_PROCESS, 0);
+  // Background work gives way to all else.
+  EXPECT_THAT(Nicenesses(daemon_.process().pid()),
+              testing::ElementsAre(std::max(started_with, 10), 19));
+  EXPECT_THAT(Nicenesses(other.process().pid()), testing::ElementsAre(started_with, 19));
 }
 
 TEST_F(Lifecycle, SeveralListenersServeTheSameRuns) {

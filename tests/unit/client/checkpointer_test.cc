@@ -1,5 +1,9 @@
 #include "client/checkpointer.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -68,6 +72,23 @@ TEST_F(CheckpointerTest, SavesAndResumes) {
   EXPECT_THAT(loaded, ElementsAre(2.5, 2.5));
   ASSERT_EQ(daemon_.reports().size(), 1u);
   EXPECT_TRUE(daemon_.reports()[0].ok());
+}
+
+int Niceness() { return getpriority(PRIO_PROCESS, static_cast<id_t>(gettid())); }
+
+TEST_F(CheckpointerTest, GivesWayToTraining) {
+  std::vector<int> pushed_with;
+  for (const int nice : {10, 0}) {
+    CheckpointerOptions options{.client = daemon_.options(), .run = {"", "run"}};
+    options.background_nice = nice;
+    options.on_result = [&](const SaveResult&) { pushed_with.push_back(Niceness()); };
+    const auto checkpointer = Checkpointer::Open(std::move(options));
+    ASSERT_TRUE(checkpointer.ok()) << checkpointer.status();
+    ASSERT_TRUE((*checkpointer)->Save(5, OneTensor(1)).ok());
+    ASSERT_TRUE((*checkpointer)->Flush().ok());
+  }
+  const int trains_with = Niceness();
+  EXPECT_THAT(pushed_with, ElementsAre(std::max(trains_with, 10), trains_with));
 }
 
 TEST_F(CheckpointerTest, TellsTheDaemonOfDamagedBytes) {

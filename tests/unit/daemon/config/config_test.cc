@@ -50,6 +50,7 @@ TEST_F(ConfigTest, NothingHasToBeSet) {
   EXPECT_EQ(config.log_level, "info");
   EXPECT_EQ(config.keep_free_bytes, 64u << 20);
   EXPECT_EQ(config.io, "auto");
+  EXPECT_EQ(config.nice, 10);
   EXPECT_EQ(config.budget, 0u);
   EXPECT_EQ(config.default_policy, ckpt::Policy::Default());
   EXPECT_EQ(config.drain_timeout, absl::Seconds(30));
@@ -159,6 +160,7 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
                               {"CKPTD_DRAIN_TIMEOUT", "5s"},
                               {"CKPTD_TICKET_TTL", "1h"},
                               {"CKPTD_PRUNE_INTERVAL", "1m"},
+                              {"CKPTD_NICE", "3"},
                               {"CKPTD_COMPRESS", "off"},
                               {"CKPTD_COMPRESS_LEVEL", "7"},
                               {"CKPTD_COMPRESS_RATE", "1GiB"},
@@ -189,6 +191,7 @@ TEST_F(ConfigTest, EveryFlagHasAVariable) {
   EXPECT_EQ(config.ticket_ttl, absl::Hours(1));
   EXPECT_EQ(config.prune_interval, absl::Minutes(1));
   EXPECT_FALSE(config.compress);
+  EXPECT_EQ(config.nice, 3);
   EXPECT_EQ(config.compress_level, 7);
   EXPECT_EQ(config.compress_rate, 1ull << 30);
   EXPECT_FALSE(config.scrub);
