@@ -85,4 +85,21 @@ Digest HashParts(std::span<const std::span<const std::byte>> parts) {
   return digest;
 }
 
+struct Hasher::State {
+  blake3_hasher hasher;
+};
+
+Hasher::Hasher() : state_(std::make_unique<State>()) { blake3_hasher_init(&state_->hasher); }
+Hasher::~Hasher() = default;
+
+void Hasher::Add(std::span<const std::byte> part) {
+  blake3_hasher_update(&state_->hasher, part.data(), part.size());
+}
+
+Digest Hasher::Get() const {
+  Digest digest;
+  blake3_hasher_finalize(&state_->hasher, digest.bytes.data(), Digest::kBytes);
+  return digest;
+}
+
 }  // namespace ckpt

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,6 +36,20 @@ Digest HashBytes(const void* data, size_t size);
 inline Digest HashBytes(std::string_view bytes) { return HashBytes(bytes.data(), bytes.size()); }
 // The digest of the parts one after the other.
 Digest HashParts(std::span<const std::span<const std::byte>> parts);
+
+// The digest of bytes that come one part after the other. Not thread-safe.
+class Hasher {
+ public:
+  Hasher();
+  ~Hasher();
+  void Add(std::span<const std::byte> part);
+  // Of all parts so far.
+  Digest Get() const;
+
+ private:
+  struct State;
+  const std::unique_ptr<State> state_;
+};
 
 }  // namespace ckpt
 

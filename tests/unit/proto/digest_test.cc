@@ -66,6 +66,9 @@ TEST(Digest, OfManyPartsIsThatOfTheWhole) {
       left = left.subspan(parts.back().size());
     }
     EXPECT_EQ(HashParts(parts), digest) << testing::PrintToString(sizes);
+    Hasher hasher;
+    for (const auto part : parts) hasher.Add(part);
+    EXPECT_EQ(hasher.Get(), digest) << testing::PrintToString(sizes);
   }
 }
 
