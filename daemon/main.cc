@@ -151,6 +151,8 @@ int main(int argc, char** argv) {
       &metrics.disk);
   ckptd::os::RealClock clock;
   if (config.rebuild_catalog) {
+    // May read the whole disk; ended at any moment, it can be done again.
+    pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
     const absl::Status rebuilt =
         ckptd::RebuildCatalog(config.data_dir, config.rebuild_from, fs.get(), &clock);
     return rebuilt.ok() ? 0 : Fail(rebuilt);

@@ -69,6 +69,7 @@ class Catalog::Impl {
       ASSIGN_OR_RETURN(const auto found, JournalReader::Open(options_.fs, options_.journal_dir,
                                                              options_.backup));
       ASSIGN_OR_RETURN(Opened opened, OpenOrRebuild(path_, options_, *found));
+      gave_up_ = options_.rebuild && !found->lost_text().empty();
       writer_ = std::move(opened.db);
       RETURN_IF_ERROR(Migrate(*writer_));
       // So that the schema does not go with the log: without it the file is an
@@ -136,6 +137,8 @@ class Catalog::Impl {
         WriteSnapshotFile(db, {static_cast<uint32_t>(SchemaVersion()), position}, sink));
     return position.sequence;
   }
+
+  bool gave_up() const { return gave_up_; }
 
   absl::Status KeepJournal() {
     if (journal_ == nullptr || !journal_->IsDue()) return absl::OkStatus();
@@ -242,6 +245,7 @@ class Catalog::Impl {
   const CatalogOptions options_;
   absl::Mutex writer_mutex_;  // held from BeginWrite to the end of the transaction
   std::unique_ptr<Connection> writer_;
+  bool gave_up_ = false;
   std::atomic<bool> in_doubt_ = false;  // changed under writer_mutex_
   std::unique_ptr<Journal> journal_;  // nullptr: there is none
   std::unique_ptr<Changes> changes_;  // of the transaction under way
@@ -270,6 +274,8 @@ absl::StatusOr<uint64_t> Catalog::Backup(
 }
 
 absl::Status Catalog::KeepJournal() { return impl_->KeepJournal(); }
+
+bool Catalog::gave_up() const { return impl_->gave_up(); }
 
 absl::Status Catalog::Check() {
   const auto damaged = [](const std::string& what) {

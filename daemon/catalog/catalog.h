@@ -88,9 +88,15 @@ class Catalog {
   absl::Status KeepJournal();
 
   // The catalog as it is now, beside readers and writers, as the bytes of a file
-  // that it can be rebuilt from. The number of its last transaction.
+  // that it can be rebuilt from. In one read transaction, which lasts as long as
+  // `sink` takes: until then the log beside the file only grows. The number of its
+  // last transaction.
   absl::StatusOr<uint64_t> Backup(
       const std::function<absl::Status(std::span<const std::byte>)>& sink);
+
+  // Whether it was rebuilt without transactions that its journal has lost: packs
+  // may have been written and space given back since, of which it knows nothing.
+  bool gave_up() const;
 
   // PRAGMA integrity_check and foreign_key_check; OK or DATA_LOSS.
   absl::Status Check();

@@ -7,6 +7,8 @@
 //                          found in its place
 //     packs/XX/ID.pack     ID: 16 hexadecimal digits, XX: the last two of them
 //     packs/journal/       what the catalog is rebuilt from (catalog/journal.h)
+//     packs/aside-TIME/    packs that the rebuilt catalog knows nothing of, and
+//                          nobody uses (set_aside.h)
 //
 // A pack is a header block and then records, each beginning at a multiple of
 // 4096 bytes. Integers are little-endian.
@@ -58,6 +60,7 @@ inline constexpr uint32_t kLayoutVersion = 1;
 class Layout {
  public:
   static constexpr char kJournal[] = "journal";
+  static constexpr char kAside[] = "aside-";  // and the time
 
   explicit Layout(std::string data_dir) : dir_(std::move(data_dir)) {}
 

@@ -81,7 +81,7 @@ absl::StatusOr<std::vector<PackId>> PackDirectory::List() {
   std::vector<PackId> ids;
   ASSIGN_OR_RETURN(const std::vector<std::string> dirs, fs_->List(layout_.Packs()));
   for (const std::string& dir : dirs) {
-    if (dir == Layout::kJournal) continue;
+    if (dir == Layout::kJournal || dir.starts_with(Layout::kAside)) continue;
     const std::string path = layout_.Packs() + "/" + dir;
     absl::StatusOr<std::vector<std::string>> names = fs_->List(path);
     if (!names.ok()) {

@@ -7,10 +7,15 @@
 #include <spdlog/spdlog.h>
 
 #include "daemon/catalog/chunks.h"
+#include "daemon/catalog/scrub.h"
 #include "daemon/catalog/uploads.h"
 #include "daemon/chunks/layout.h"
+#include "daemon/chunks/pack_store.h"
+#include "daemon/chunks/set_aside.h"
+#include "daemon/metrics/metrics.h"
 #include "daemon/store/damage.h"
 #include "daemon/store/errors.h"
+#include "daemon/store/scrubbing.h"
 
 namespace ckptd {
 namespace {
@@ -69,6 +74,28 @@ absl::Status RecoverOpenPack(catalog::Catalog& catalog, ChunkStore& chunks,
   return txn->Commit();
 }
 
+// As a pass of the scrub, but at full speed, and before anybody can push.
+absl::Status CompareWithPacks(catalog::Catalog& catalog, ChunkStore& chunks, os::Clock* clock) {
+  {
+    ASSIGN_OR_RETURN(auto txn, catalog.BeginWrite());
+    ASSIGN_OR_RETURN(catalog::ScrubRow row, catalog::NewScrub(*txn, clock->Now()));
+    row.asked = true;
+    RETURN_IF_ERROR(catalog::SetScrub(*txn, row));
+    RETURN_IF_ERROR(txn->Commit());
+  }
+  spdlog::warn("all that the catalog takes to be in the packs is read now");
+  Metrics nobody_looks;
+  Scrubbing::Parts parts;
+  parts.catalog = &catalog;
+  parts.chunks = &chunks;
+  parts.metrics = &nobody_looks;
+  parts.now = [clock] { return clock->Now(); };
+  parts.judge = [](int64_t) {};  // the next start judges every run
+  parts.run_low = [](const std::function<void()>& check) { check(); };
+  parts.go_on = [](uint64_t) { return true; };
+  return Scrubbing(std::move(parts)).Run();
+}
+
 }  // namespace
 
 absl::Status Recover(catalog::Catalog& catalog, ChunkStore& chunks, absl::Time now) {
@@ -96,7 +123,16 @@ absl::Status RebuildCatalog(const std::string& data_dir, const std::string& back
   options.rebuild = true;
   options.backup = backup;
   ASSIGN_OR_RETURN(const auto catalog, catalog::Catalog::Open(layout.Catalog(), options));
-  return catalog->Check();
+  RETURN_IF_ERROR(catalog->Check());
+  PackId newest = 0;
+  {
+    ASSIGN_OR_RETURN(auto txn, catalog->BeginRead());
+    ASSIGN_OR_RETURN(newest, catalog::NewestPack(*txn));
+  }
+  ASSIGN_OR_RETURN(const uint64_t unknown, SetAsideNewerPacks(fs, layout, newest, clock->Now()));
+  if (!catalog->gave_up() && unknown == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto chunks, OpenPackStore(fs, layout.dir()));
+  return CompareWithPacks(*catalog, *chunks, clock);
 }
 
 }  // namespace ckptd

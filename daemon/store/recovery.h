@@ -23,6 +23,12 @@ absl::Status Recover(catalog::Catalog& catalog, ChunkStore& chunks, absl::Time n
 // (Catalog::Backup) and what the journal has since; empty: none. Whatever
 // catalog is there is moved aside. DIRECTORY_LOCKED while a daemon runs;
 // DATA_LOSS/CATALOG_DAMAGED where there is nothing to make it from.
+//
+// Where transactions were lost, the packs are of a later time than the catalog.
+// Those that it knows nothing of are set aside, and all that it takes to be there
+// is read: what was given back since is marked as damaged, so that no push is told
+// that the daemon has it. That takes as long as reading the disk does; ended
+// before, the scrub of the next start goes on with it.
 absl::Status RebuildCatalog(const std::string& data_dir, const std::string& backup,
                             os::FileSystem* fs, os::Clock* clock);
 
