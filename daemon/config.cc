@@ -410,7 +410,7 @@ Config LoadConfig(int argc, const char* const* argv) {
                    "Make the catalog anew out of what the packs carry, and end")
           ->configurable(false);
   app.add_option("--from", config.rebuild_from,
-                 "Out of this snapshot and what the packs carry since")
+                 "Out of this backup (ckptctl backup) and what the packs carry since")
       ->type_name("FILE")
       ->configurable(false)
       ->needs(rebuild);

@@ -341,6 +341,22 @@ Scrub FromProto(const v1::Scrub& message) {
   return scrub;
 }
 
+v1::CatalogBackup ToProto(const CatalogBackup& backup) {
+  v1::CatalogBackup message;
+  message.set_transaction(backup.transaction);
+  *message.mutable_taken_at() = ToProto(backup.taken_at);
+  message.set_bytes(backup.bytes);
+  message.set_digest(std::string(backup.digest.View()));
+  return message;
+}
+
+std::optional<CatalogBackup> FromProto(const v1::CatalogBackup& message) {
+  const std::optional<Digest> digest = Digest::FromBytes(message.digest());
+  if (!digest) return std::nullopt;
+  return CatalogBackup{message.transaction(), FromProto(message.taken_at()), message.bytes(),
+                       *digest};
+}
+
 v1::GetStatsResponse ToProto(const Stats& stats) {
   v1::GetStatsResponse message;
   message.set_runs(stats.runs);

@@ -4,6 +4,7 @@
 // what comes back is well-formed. In an error `field` paths begin with `path`.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "ckpt/v1/service.pb.h"
@@ -51,6 +52,9 @@ v1::Token ToProto(const Token& token);
 Token FromProto(const v1::Token& message);
 v1::CreateTokenRequest ToProto(const TokenSpec& spec);
 absl::StatusOr<TokenSpec> FromProto(const v1::CreateTokenRequest& message);  // all checked
+v1::CatalogBackup ToProto(const CatalogBackup& backup);
+// Nothing where its digest is none.
+std::optional<CatalogBackup> FromProto(const v1::CatalogBackup& message);
 v1::GetStatsResponse ToProto(const Stats& stats);
 Stats FromProto(const v1::GetStatsResponse& message);
 

@@ -25,6 +25,8 @@ inline constexpr int64_t kMaxTokenDays = 36525;  // a token's lifetime: a hundre
 inline constexpr uint32_t kMaxPageSize = 1000;
 inline constexpr uint32_t kDefaultPageSize = 100;
 
+inline constexpr size_t kMaxBackupPartBytes = 1 << 20;  // of a catalog's backup, a message
+
 // A manifest of kMaxChunks chunks is 38 MiB; every message fits in this.
 inline constexpr int kMaxMessageBytes = 64 << 20;
 // A frame: a whole chunk and its few header bytes.

@@ -265,6 +265,14 @@ struct Scrub {
   uint64_t quarantined_chunks = 0;
 };
 
+// A backup of the catalog that is whole.
+struct CatalogBackup {
+  uint64_t transaction = 0;  // the last one that it has
+  absl::Time taken_at;       // all that was acknowledged before is in it
+  uint64_t bytes = 0;        // of the file
+  Digest digest;             // of the file
+};
+
 struct Stats {
   uint64_t runs = 0;
   uint64_t checkpoints = 0;

@@ -55,6 +55,7 @@ inline constexpr char kRoleTooLow[] = "ROLE_TOO_LOW";
 inline constexpr char kProjectDenied[] = "PROJECT_DENIED";
 inline constexpr char kQuotaExceeded[] = "QUOTA_EXCEEDED";
 inline constexpr char kStreamIdle[] = "STREAM_IDLE";
+inline constexpr char kBackupUnderWay[] = "BACKUP_UNDER_WAY";
 inline constexpr char kNoSpace[] = "NO_SPACE";
 inline constexpr char kReadOnly[] = "READ_ONLY";
 inline constexpr char kIoError[] = "IO_ERROR";

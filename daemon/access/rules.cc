@@ -58,6 +58,12 @@ constexpr Rule kRules[] = {
      .names = Names::kNothing,
      .for_all = true,
      .audited = true},
+    // All that there is of all projects, and the hashes of their tokens.
+    {.method = "BackUpCatalog",
+     .role = kAdmin,
+     .names = Names::kNothing,
+     .for_all = true,
+     .audited = true},
     // A quota is what the daemon's owner grants a project.
     {.method = "SetQuota",
      .role = kAdmin,

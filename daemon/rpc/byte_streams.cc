@@ -22,7 +22,7 @@ absl::Status StreamThreads::Run(std::function<void()> body) {
     absl::MutexLock lock(&mutex_);
     if (running_ == limit_) {
       return ckpt::MakeError(absl::StatusCode::kUnavailable, ckpt::reason::kTooLarge,
-                             fmt::format("{} chunk streams are under way already; try again "
+                             fmt::format("{} bulk streams are under way already; try again "
                                          "later",
                                          limit_));
     }
@@ -125,7 +125,7 @@ bool WriteStream::WaitForRoom() {
     absl::MutexLock lock(&mutex_);
     if (mutex_.AwaitWithTimeout(absl::Condition(&settled), idle_)) return !broken_;
   }
-  spdlog::warn("a fetch from {} is given up: nothing was taken for {}", context_->peer(),
+  spdlog::warn("a stream to {} is given up: nothing was taken for {}", context_->peer(),
                absl::FormatDuration(idle_));
   // No status would reach who reads nothing. Without the lock: OnCancel takes it.
   context_->TryCancel();

@@ -1,4 +1,4 @@
-// The two bulk calls as blocking streams of byte buffers.
+// The bulk calls as blocking streams of byte buffers.
 //
 // gRPC hands raw byte buffers to its callback API only, whose callbacks must
 // not block; disk writes do. So each bulk stream gets a thread of its own,

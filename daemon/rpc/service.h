@@ -1,7 +1,7 @@
 // ckpt.v1.Checkpoints over a Store: parse and check, one call to the store,
 // convert. By subject: push_calls.cc, resume_calls.cc, looking_calls.cc,
 // scrub_calls.cc, keeping_calls.cc, budget_calls.cc, quota_calls.cc, token_calls.cc,
-// push_stream.cc, fetch_stream.cc. What may be called by whom: guard.h.
+// push_stream.cc, fetch_stream.cc, backup_stream.cc. What may be called by whom: guard.h.
 #pragma once
 
 #include "ckpt/v1/service.grpc.pb.h"
@@ -12,22 +12,24 @@
 namespace ckptd {
 
 using RawService = ckpt::v1::Checkpoints::WithRawCallbackMethod_PushChunks<
-    ckpt::v1::Checkpoints::WithRawCallbackMethod_FetchChunks<ckpt::v1::Checkpoints::Service>>;
+    ckpt::v1::Checkpoints::WithRawCallbackMethod_FetchChunks<
+        ckpt::v1::Checkpoints::WithRawCallbackMethod_BackUpCatalog<
+            ckpt::v1::Checkpoints::Service>>>;
 
 // Thread-safe. `guard` must outlive it, and it the server.
 class CheckpointsService final : public RawService {
  public:
-  // Chunk streams on which nothing moves for `idle_timeout` are ended.
+  // Bulk streams on which nothing moves for `idle_timeout` are ended.
   CheckpointsService(const Guard& guard, absl::Duration idle_timeout)
       : guard_(guard), store_(guard.store()), idle_timeout_(idle_timeout), threads_(kMaxStreams) {}
 
   // The names of all calls, as they are counted.
   static std::vector<std::string> MethodNames();
 
-  // Chunk streams under way.
+  // Bulk streams under way.
   int streams() { return threads_.running(); }
 
-  // Bulk streams at a time, both directions together.
+  // Bulk streams at a time: pushes, fetches and backups together.
   static constexpr int kMaxStreams = 256;
 
 #define CKPT_CALL(Name)                                                                     \
@@ -82,6 +84,8 @@ class CheckpointsService final : public RawService {
                                                         grpc::ByteBuffer* response) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* FetchChunks(grpc::CallbackServerContext* context,
                                                           const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* BackUpCatalog(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override;
 
  private:
   const Guard& guard_;

@@ -76,6 +76,11 @@ absl::Status PacksOfAnotherCatalog(int64_t packs, uint64_t newest) {
                   packs));
 }
 
+absl::Status BackupUnderWay() {
+  return MakeError(StatusCode::kUnavailable, reason::kBackupUnderWay,
+                   "a backup of the catalog is being made already; try again once it has ended");
+}
+
 absl::Status NoSpace(uint64_t needed, uint64_t free) {
   return MakeError(StatusCode::kResourceExhausted, reason::kNoSpace,
                    fmt::format("the upload needs {} bytes on the daemon's disk, but {} are free; "

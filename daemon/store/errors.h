@@ -20,6 +20,7 @@ absl::Status CheckpointRemoved(const ckpt::Checkpoint& checkpoint);
 absl::Status StepContentDiffers(const ckpt::RunName& run, uint64_t step, uint32_t rank);
 // `packs`: how many lie there that are newer than the catalog's newest.
 absl::Status PacksOfAnotherCatalog(int64_t packs, uint64_t newest);
+absl::Status BackupUnderWay();
 absl::Status NoSpace(uint64_t needed, uint64_t free);
 // `what`: "bytes"; `used`: with what was asked for.
 absl::Status QuotaExceeded(const std::string& project, std::string_view what, uint64_t limit,

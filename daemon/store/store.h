@@ -9,7 +9,7 @@
 // commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch),
 // verify.cc (verify, scrub), keeping.cc (policy, prune, delete, pins, aliases),
 // budget.cc, quota.cc, owners.cc, looking.cc (lists and figures), once.cc (the memory
-// of answers), operation.cc (health, load, drain).
+// of answers), operation.cc (health, load, drain), backup.cc.
 #pragma once
 
 #include <atomic>
@@ -317,6 +317,12 @@ class Store {
   // Files of the catalog on disk.
   absl::StatusOr<uint64_t> GetCatalogBytes();
 
+  // Gives `sink` the bytes of a file that the catalog can be rebuilt from
+  // (recovery.h), part after part (backup.cc). A failure of the sink ends it.
+  // UNAVAILABLE/BACKUP_UNDER_WAY.
+  using ByteSink = std::function<absl::Status(std::span<const std::byte>)>;
+  absl::StatusOr<ckpt::CatalogBackup> BackUpCatalog(const ByteSink& sink);
+
   // From now on no attempt and no upload is opened (UNAVAILABLE/DRAINING); those
   // that are may go on.
   void Drain() { draining_ = true; }
@@ -453,6 +459,7 @@ class Store {
   bool IsPushUnderWay();
   // UNAVAILABLE/DRAINING once Drain was called.
   absl::Status CheckNotDraining() const;
+  absl::StatusOr<ckpt::CatalogBackup> StreamCatalog(const ByteSink& sink);
   void MakePacker();
   void MakeScrubber();
 
@@ -463,6 +470,7 @@ class Store {
   Metrics own_metrics_;
   Metrics* const metrics_;
   std::atomic<bool> draining_ = false;
+  std::atomic<bool> backing_up_ = false;
   mutable absl::Mutex policy_mutex_;
   ckpt::Policy default_policy_ ABSL_GUARDED_BY(policy_mutex_);
   QuotaDefaults default_quota_ ABSL_GUARDED_BY(policy_mutex_);

@@ -184,6 +184,7 @@ std::vector<Attack> ProjectAttacks() {
            {"all there is", "Verify", "all_runs: true"},
            {"what is read of all projects", "GetScrub", ""},
            {"a pass over all projects", "StartScrub", ""},
+           {"the catalog of all projects", "BackUpCatalog", ""},
            {"a new run of bob's", "OpenAttempt",
             "run { project: 'bob' run: 'new' } launch_id: 'l' world_size: 1"},
            {"a token for all projects", "CreateToken",

@@ -141,6 +141,7 @@ const std::map<std::string, std::string>& GoodRequests() {
       {"CreateToken", "$project role: ROLE_READ name: 'n'"},
       {"ListTokens", "$project"},
       {"RevokeToken", "token_id: '$token'"},
+      {"BackUpCatalog", ""},
   };
   return requests;
 }
