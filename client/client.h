@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -254,6 +255,13 @@ class Client {
   absl::StatusOr<std::vector<Token>> ListTokens(const std::string& project = "",
                                                 bool include_ended = false);
   absl::StatusOr<Token> RevokeToken(const std::string& id);
+
+  // Operation (backup.cc). Gives `sink` the bytes of a backup of the catalog, each
+  // part with its place in the file. Where the stream breaks a new backup is begun,
+  // at place 0. OK once all bytes of the last one were given and are those that the
+  // daemon sent; DATA_LOSS/DIGEST_MISMATCH where they are not.
+  using FileSink = std::function<absl::Status(uint64_t offset, std::span<const std::byte> bytes)>;
+  absl::StatusOr<CatalogBackup> BackUpCatalog(const FileSink& sink, Cancel* cancel = nullptr);
 
   // For upload.cc and download.cc.
   const ClientOptions& options() const { return options_; }  // `address` resolved
