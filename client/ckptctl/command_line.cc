@@ -136,6 +136,7 @@ std::unique_ptr<CLI::App> BuildCommandLine(Session& session) {
   AddScrub(*app, session);
   AddStats(*app, session);
   AddHealth(*app, session);
+  AddBackup(*app, session);
   AddPrune(*app, session);
   AddDelete(*app, session);
   AddRestore(*app, session);

@@ -263,6 +263,13 @@ Json ToJson(const Scrub& scrub) {
           {"quarantined_chunks", scrub.quarantined_chunks}};
 }
 
+Json ToJson(const CatalogBackup& backup) {
+  return {{"transaction", backup.transaction},
+          {"taken_at", FormatTimeUtc(backup.taken_at)},
+          {"bytes", backup.bytes},
+          {"digest", backup.digest.Hex()}};
+}
+
 Json ToJson(const Stats& stats) {
   Json json = {{"runs", stats.runs},
           {"checkpoints", stats.checkpoints},

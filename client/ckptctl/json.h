@@ -21,6 +21,7 @@ Json ToJson(const Token& token);
 Json ToJson(const Event& event);
 Json ToJson(const Timeline& timeline);
 Json ToJson(const Scrub& scrub);
+Json ToJson(const CatalogBackup& backup);
 Json ToJson(const Stats& stats);
 Json ToJson(const PruneResult& result, bool dry_run);
 Json ToJson(const Damage& damage);

@@ -107,7 +107,8 @@ AtomicFile::AtomicFile(std::string path, std::string temporary, int fd, bool rep
     : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd), replace_(replace) {}
 
 absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path,
-                                                               uint64_t size, bool replace) {
+                                                               uint64_t size, bool replace,
+                                                               unsigned mode) {
   struct stat info {};
   if (lstat(path.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) {
@@ -117,7 +118,7 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string
     if (!replace) return Exists(path);
   }
   const std::string temporary = TemporaryName(path);
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) return FileError(errno, "create", path);
   auto file = std::unique_ptr<AtomicFile>(new AtomicFile(path, temporary, fd, replace));
   RETURN_IF_ERROR(Reserve(fd, size, path));

@@ -31,8 +31,9 @@ class AtomicFile final : public OutputFile {
  public:
   // Creates the temporary; nothing is at `path` before Commit. `size` bytes
   // are reserved where the file system can, so that a full disk says so now.
+  // `mode`: who may read it, less the umask.
   static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(const std::string& path, uint64_t size,
-                                                            bool replace);
+                                                            bool replace, unsigned mode = 0666);
   ~AtomicFile() override;  // without Commit the temporary goes away
 
   absl::Status WriteAt(uint64_t offset, std::span<const std::byte> bytes) override;

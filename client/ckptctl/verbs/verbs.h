@@ -6,6 +6,7 @@
 namespace ckpt::ctl {
 
 void AddAlias(CLI::App& app, Session& session);
+void AddBackup(CLI::App& app, Session& session);
 void AddBudget(CLI::App& app, Session& session);
 void AddCompletion(CLI::App& app, Session& session);
 void AddDelete(CLI::App& app, Session& session);

@@ -104,6 +104,11 @@ TEST_F(BadInputTest, GetsOneSentenceAndChangesNothing) {
       {{"fetch", "steady@1", "-o", Path("no/such/folder/x.pt")}, 3, "x.pt"},
       {{"fetch", "steady@1", "-o", good}, 6, "--force"},
       {{"fetch", "steady@1", "-o", "/proc/x.pt"}, 3, "/proc/x.pt"},
+      {{"backup", Path("no/such/folder/x")}, 3, "x"},
+      {{"backup", directory_->path()}, 6, "is a directory"},
+      {{"backup", good}, 6, "--force"},
+      {{"backup", "-"}, 2, "takes a file"},
+      {{"backup", ""}, 2, "takes a file"},
       // States that do not allow it.
       {{"restore", "steady@1"}, 6, "was not removed"},
       {{"delete", "steady@1", "steady@2", "--yes"}, 6, ""},

@@ -51,6 +51,14 @@ TEST_F(AtomicFileTest, AppearsOnlyWithCommitAndHasItsSize) {
   EXPECT_THAT(Names(), UnorderedElementsAre("x.pt"));
 }
 
+TEST_F(AtomicFileTest, IsReadByWhoMayOnly) {
+  auto file = AtomicFile::Create(folder_ / "secret", 0, false, 0600);
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_TRUE((*file)->Commit(0).ok());
+  EXPECT_EQ(fs::status(folder_ / "secret").permissions(),
+            fs::perms::owner_read | fs::perms::owner_write);
+}
+
 TEST_F(AtomicFileTest, LeavesNothingWithoutCommit) {
   {
     auto file = AtomicFile::Create(folder_ / "x.pt", 1 << 20, false);

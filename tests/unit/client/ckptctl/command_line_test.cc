@@ -49,6 +49,7 @@ TEST_F(CommandLineTest, SaysWhatIsWrongInOneSentence) {
       {{"policy", "sett", "gpt"}, "ckptctl policy has no verb 'sett'; did you mean 'set'?"},
       {{"completion", "fish"}, "fish"},
       {{"push", "f.safetensors", "gpt"}, "--step is required"},
+      {{"backup"}, "backup: FILE is required"},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.message);
