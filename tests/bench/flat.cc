@@ -7,16 +7,16 @@
 #include <fmt/format.h>
 
 #include "tests/bench/common.h"
-#include "tests/bench/crowd.h"
 #include "tests/bench/disk.h"
 #include "tests/bench/loopback.h"
 #include "tests/bench/rows.h"
+#include "tests/bench/workers.h"
 
 namespace ckpt::bench {
 namespace {
 
 constexpr char kRun[] = "flat";
-constexpr uint64_t kMaxCrowdBytes = 128 << 20;  // each
+constexpr uint64_t kMaxWorkerBytes = 128 << 20;  // each
 constexpr uint64_t kMaxLoopbackBytes = 1 << 30;
 
 std::string SizeName(uint64_t bytes) {
@@ -59,7 +59,7 @@ Flat::~Flat() {
 
 void Flat::Round(size_t first) {
   constexpr std::array kAll = {&Flat::MeasureDisk,    &Flat::MeasureSaves,    &Flat::MeasureTorch,
-                               &Flat::MeasureFiles,   &Flat::MeasureSharing,  &Flat::MeasureCrowd,
+                               &Flat::MeasureFiles,   &Flat::MeasureSharing,  &Flat::MeasureWorkers,
                                &Flat::MeasureFetches, &Flat::MeasureLoopback, &Flat::MeasureCopy};
   for (size_t i = 0; i < kAll.size(); ++i) (this->*kAll[(first + i) % kAll.size()])();
 }
@@ -170,22 +170,22 @@ void Flat::MeasureSharing() {
   measure(kBorg, sharing_->borg);
 }
 
-void Flat::MeasureCrowd() {
-  const uint64_t bytes = std::min(bytes_, kMaxCrowdBytes);
-  const auto crowd = [&](int workers) {
-    return std::make_unique<Crowd>(setup_.worker, setup_.daemon.address,
-                                   setup_.directory + "/workers.log", workers);
+void Flat::MeasureWorkers() {
+  const uint64_t bytes = std::min(bytes_, kMaxWorkerBytes);
+  const auto start = [&](int workers) {
+    return std::make_unique<Workers>(setup_.worker, setup_.daemon.address,
+                                     setup_.directory + "/workers.log", workers);
   };
-  const auto pushers = crowd(8);
+  const auto pushers = start(8);
   pushers->MakeStates(bytes);
   Settle();
   ForgetPeak(setup_.daemon);
-  report_.Add(state_, kCrowdPush, {.seconds = pushers->Push(), .bytes = 8 * bytes}, kRawWrite);
-  crowd_memory_ = std::max(crowd_memory_, PeakMemory(setup_.daemon));
+  report_.Add(state_, kEightPush, {.seconds = pushers->Push(), .bytes = 8 * bytes}, kRawWrite);
+  workers_memory_ = std::max(workers_memory_, PeakMemory(setup_.daemon));
 
   const auto fetch = [&](const char* row, int workers, int times) {
-    const auto fetchers = crowd(workers);
-    fetchers->Aim(Crowd::RunOf(0));
+    const auto fetchers = start(workers);
+    fetchers->Aim(Workers::RunOf(0));
     if (workers == 1) fetchers->Fetch(1);  // into the page cache
     report_.Add(state_, row,
                 {.seconds = fetchers->Fetch(times),

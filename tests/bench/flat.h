@@ -31,7 +31,7 @@ class Flat {
   uint64_t bytes() const { return bytes_; }
   bool lean() const { return lean_; }
   // The daemon's largest memory while eight runs pushed, in bytes.
-  uint64_t crowd_memory() const { return crowd_memory_; }
+  uint64_t workers_memory() const { return workers_memory_; }
 
  private:
   // What backups go to, and the file they are of.
@@ -54,7 +54,7 @@ class Flat {
   void MeasureTorch();
   void MeasureFiles();
   void MeasureSharing();
-  void MeasureCrowd();
+  void MeasureWorkers();
 
   const Setup& setup_;
   Peers& peers_;
@@ -65,7 +65,7 @@ class Flat {
   Tensors source_;
   std::unique_ptr<Saver> saver_;
   std::unique_ptr<Sharing> sharing_;
-  uint64_t crowd_memory_ = 0;
+  uint64_t workers_memory_ = 0;
 };
 
 }  // namespace ckpt::bench

@@ -31,7 +31,7 @@ std::string Number(const Goal& goal, double value) {
 
 }  // namespace
 
-std::vector<Goal> Goals(const Report& report, const std::string& state, uint64_t crowd_memory) {
+std::vector<Goal> Goals(const Report& report, const std::string& state, uint64_t workers_memory) {
   std::vector<Goal> goals;
   const auto add = [&](std::string text, double value, double wanted, bool at_least = true,
                        std::string unit = "") {
@@ -53,8 +53,8 @@ std::vector<Goal> Goals(const Report& report, const std::string& state, uint64_t
       report.TimesAsLong(state, kRestic, kPushTenth), 1.0);
   add(state + ": push with 10 % changed, times as fast as borg",
       report.TimesAsLong(state, kBorg, kPushTenth), 1.0);
-  add("8 runs push at once, rate over fio's write", faster(kCrowdPush, kRawWrite), 0);
-  add("the daemon's memory while 8 runs push", static_cast<double>(crowd_memory) / (1 << 20), 512,
+  add("8 runs push at once, rate over fio's write", faster(kEightPush, kRawWrite), 0);
+  add("the daemon's memory while 8 runs push", static_cast<double>(workers_memory) / (1 << 20), 512,
       false, "MiB");
 
   if (const auto warm = report.Find(state, kFetchWarm)) {

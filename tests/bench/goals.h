@@ -22,7 +22,7 @@ struct Goal {
 };
 
 // `state` is the flat one that is compared. What was not measured is left out.
-std::vector<Goal> Goals(const Report& report, const std::string& state, uint64_t crowd_memory);
+std::vector<Goal> Goals(const Report& report, const std::string& state, uint64_t workers_memory);
 
 std::string Table(const std::vector<Goal>& goals);  // Markdown
 nlohmann::json Json(const std::vector<Goal>& goals);

@@ -107,7 +107,7 @@ int Main(int argc, char** argv) {
   Report report;
   std::vector<std::pair<std::string, uint64_t>> states;
   std::string compared;  // the largest state of which all was measured
-  uint64_t crowd_memory = 0;
+  uint64_t workers_memory = 0;
   {
     Peers peers(setup);
     for (const uint64_t mebibytes : sizes) {
@@ -116,14 +116,14 @@ int Main(int argc, char** argv) {
       Rounds(flat.state(), rounds, report, flat);
       states.emplace_back(flat.state(), bytes);
       if (!flat.lean() || compared.empty()) compared = flat.state();
-      crowd_memory = std::max(crowd_memory, flat.crowd_memory());
+      workers_memory = std::max(workers_memory, flat.workers_memory());
     }
     Training training(setup, peers, step_seconds, report);
     Rounds(Training::kState, rounds, report, training);
     step_seconds = training.step_seconds();
   }
 
-  const auto goals = Goals(report, compared, crowd_memory);
+  const auto goals = Goals(report, compared, workers_memory);
   const std::string taken =
       absl::FormatTime("%Y-%m-%d %H:%M UTC", absl::Now(), absl::UTCTimeZone());
   fmt::print(

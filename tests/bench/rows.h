@@ -18,7 +18,7 @@ inline constexpr char kPythonSave[] = "Python torch.save + fsync";
 inline constexpr char kRsync[] = "rsync daemon, --whole-file --fsync";
 inline constexpr char kNginxPut[] = "nginx PUT, then fsync";
 inline constexpr char kStall[] = "ckptd: training waits for a save";
-inline constexpr char kCrowdPush[] = "ckptd: 8 runs push at once, until durable";
+inline constexpr char kEightPush[] = "ckptd: 8 runs push at once, until durable";
 
 // Sharing: the first tenth of the bytes is new.
 inline constexpr char kPushTenth[] = "ckptd: push with 10 % changed, until durable";

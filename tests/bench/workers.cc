@@ -1,40 +1,40 @@
-#include "tests/bench/crowd.h"
+#include "tests/bench/workers.h"
 
 #include "tests/bench/common.h"
 
 namespace ckpt::bench {
 
-Crowd::Crowd(const std::string& program, const std::string& address, const std::string& log,
-             int workers) {
+Workers::Workers(const std::string& program, const std::string& address, const std::string& log,
+                 int workers) {
   for (int i = 0; i < workers; ++i) {
     workers_.push_back(std::make_unique<Process>(Command{.words = {program, address}, .log = log}));
   }
 }
 
-Crowd::~Crowd() {
+Workers::~Workers() {
   for (const auto& worker : workers_) {
     worker->EndInput();
     if (!worker->Wait()) Die("a worker ended badly, see its log");
   }
 }
 
-void Crowd::MakeStates(uint64_t bytes_each) {
+void Workers::MakeStates(uint64_t bytes_each) {
   for (size_t i = 0; i < workers_.size(); ++i) {
     workers_[i]->Tell(fmt::format("state {} {}", RunOf(static_cast<int>(i)), bytes_each));
   }
   for (const auto& worker : workers_) worker->HearOk();
 }
 
-double Crowd::Push() {
+double Workers::Push() {
   Tell("refill");
   return Timed([&] { Tell("push"); });
 }
 
-double Crowd::Fetch(int times) {
+double Workers::Fetch(int times) {
   return Timed([&] { Tell(fmt::format("fetch {}", times)); });
 }
 
-void Crowd::Tell(const std::string& line) {
+void Workers::Tell(const std::string& line) {
   for (const auto& worker : workers_) worker->Tell(line);
   for (const auto& worker : workers_) worker->HearOk();
 }

@@ -10,17 +10,17 @@
 
 namespace ckpt::bench {
 
-class Crowd {
+class Workers {
  public:
   // `program` is ckpt_bench_worker. Starts them.
-  Crowd(const std::string& program, const std::string& address, const std::string& log,
-        int workers);
+  Workers(const std::string& program, const std::string& address, const std::string& log,
+          int workers);
   // Ends them; their runs are deleted.
-  ~Crowd();
+  ~Workers();
 
   // Gives each a state, which is pushed to the run of its number once.
   void MakeStates(uint64_t bytes_each);
-  static std::string RunOf(int worker) { return "crowd-" + std::to_string(worker); }
+  static std::string RunOf(int worker) { return "worker-" + std::to_string(worker); }
   // Seconds until new states of all of them are durable.
   double Push();
 
