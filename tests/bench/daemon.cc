@@ -1,24 +1,12 @@
 #include "tests/bench/daemon.h"
 
-#include <fstream>
-
 #include <absl/time/clock.h>
-#include <fmt/format.h>
 
 #include "client/download.h"
 #include "tests/bench/common.h"
 
 namespace ckpt::bench {
 namespace {
-
-// The number behind `key` in a file of /proc/PID.
-uint64_t FromProc(const DaemonAt& daemon, const char* file, const std::string& key) {
-  std::ifstream in(fmt::format("/proc/{}/{}", daemon.pid, file));
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with(key)) return std::stoull(line.substr(key.size()));
-  }
-  Die(fmt::format("no {} in /proc/{}/{}", key, daemon.pid, file));
-}
 
 RunName NameOf(const std::string& run) { return {"default", run}; }
 
@@ -61,15 +49,6 @@ double FetchLatest(const DaemonAt& daemon, const std::string& run, Tensors& into
     const Manifest manifest = Must(client->GetManifest(resolved.checkpoint.id, 0));
     Must(FetchInto(*client, resolved.checkpoint.id, 0, manifest, destinations));
   });
-}
-
-uint64_t ReadFromDisk(const DaemonAt& daemon) { return FromProc(daemon, "io", "read_bytes:"); }
-
-uint64_t PeakMemory(const DaemonAt& daemon) { return FromProc(daemon, "status", "VmHWM:") << 10; }
-
-void ForgetPeak(const DaemonAt& daemon) {
-  std::ofstream out(fmt::format("/proc/{}/clear_refs", daemon.pid));
-  if (!(out << "5" << std::flush)) Die("the daemon's peak of memory cannot be reset");
 }
 
 }  // namespace ckpt::bench

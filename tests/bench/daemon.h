@@ -1,22 +1,15 @@
-// The daemon as the benchmark uses it: saves of tensors, fetches into tensors,
-// and what it costs in memory. Errors end the process with a sentence.
+// The daemon as the benchmark uses it: saves of tensors, fetches into tensors.
+// Errors end the process with a sentence.
 #pragma once
 
-#include <sys/types.h>
-
-#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "client/checkpointer.h"
 #include "tests/bench/states.h"
+#include "tests/bench/usage.h"
 
 namespace ckpt::bench {
-
-struct DaemonAt {
-  std::string address;
-  pid_t pid = 0;
-};
 
 // Saves to one run, of which the newest checkpoint is kept. The first save warms
 // its staging buffer up and is for the caller to leave uncounted.
@@ -43,11 +36,5 @@ void DeleteRun(const DaemonAt& daemon, const std::string& run);
 // Fetches the newest checkpoint of `run` into the tensors over a new
 // connection, as a restarted worker does; seconds.
 double FetchLatest(const DaemonAt& daemon, const std::string& run, Tensors& into);
-
-// Bytes that the daemon has had read from disk so far.
-uint64_t ReadFromDisk(const DaemonAt& daemon);
-// The daemon's largest resident memory since it started or since ForgetPeak, in bytes.
-uint64_t PeakMemory(const DaemonAt& daemon);
-void ForgetPeak(const DaemonAt& daemon);
 
 }  // namespace ckpt::bench

@@ -24,11 +24,6 @@ std::string FastestDurable(const Report& report, const std::string& state) {
   return fastest;
 }
 
-std::string Number(const Goal& goal, double value) {
-  return goal.unit.empty() ? fmt::format("{:.2f}", value)
-                           : fmt::format("{:.{}f} {}", value, value < 10 ? 2 : 0, goal.unit);
-}
-
 }  // namespace
 
 std::vector<Goal> Goals(const Report& report, const std::string& state, uint64_t workers_memory) {
@@ -79,33 +74,6 @@ std::vector<Goal> Goals(const Report& report, const std::string& state, uint64_t
   add(gpt2 + ": training throughput, a save every 20 steps over none",
       report.TimesAsLong(gpt2, kSteps, kStepsWithSave), 0.97);
   return goals;
-}
-
-std::string Table(const std::vector<Goal>& goals) {
-  std::string out = "| ratio | measured | asked for | |\n|---|--:|--:|---|\n";
-  for (const Goal& goal : goals) {
-    const bool asked = goal.wanted > 0;
-    out += fmt::format(
-        "| {} | {} | {} | {} |\n", goal.text, Number(goal, goal.value),
-        asked ? (goal.at_least ? "at least " : "at most ") + Number(goal, goal.wanted) : "",
-        !asked       ? ""
-        : goal.met() ? "met"
-                     : "missed");
-  }
-  return out;
-}
-
-nlohmann::json Json(const std::vector<Goal>& goals) {
-  nlohmann::json all = nlohmann::json::array();
-  for (const Goal& goal : goals) {
-    nlohmann::json one = {{"ratio", goal.text}, {"measured", goal.value}, {"unit", goal.unit}};
-    if (goal.wanted > 0) {
-      one[goal.at_least ? "at_least" : "at_most"] = goal.wanted;
-      one["met"] = goal.met();
-    }
-    all.push_back(std::move(one));
-  }
-  return all;
 }
 
 }  // namespace ckpt::bench
