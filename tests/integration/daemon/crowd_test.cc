@@ -1,19 +1,16 @@
 // A thousand connections that do nothing, and streams on which nothing moves, do
 // not keep eight pushers from their work, nor take the daemon's memory.
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include <algorithm>
 
 #include <gtest/gtest.h>
 
 #include <fmt/format.h>
-#include <grpcpp/support/sync_stream.h>
 
-#include "proto/channel.h"
 #include "proto/limits.h"
 #include "tests/integration/daemon/wire.h"
+#include "tests/testing/slow_peers.h"
 
 namespace ckpt::test {
 namespace {
@@ -23,76 +20,6 @@ constexpr int kSlowPushes = 64;
 constexpr int kSlowFetches = 8;
 constexpr int kPushers = 8;
 constexpr uint64_t kMemory = 512 * kMiB;
-
-// A connection that speaks HTTP/2 so far that the daemon takes it for one.
-class IdleConnection {
- public:
-  explicit IdleConnection(int port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-    const std::string hello =
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + std::string("\0\0\0\x04\0\0\0\0\0", 9);
-    EXPECT_EQ(send(fd_, hello.data(), hello.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(hello.size()));
-  }
-  IdleConnection(const IdleConnection&) = delete;
-  IdleConnection& operator=(const IdleConnection&) = delete;
-  ~IdleConnection() { close(fd_); }
-
- private:
-  const int fd_;
-};
-
-// A push stream that sends one chunk and then nothing.
-class SlowPush {
- public:
-  SlowPush(const std::shared_ptr<grpc::Channel>& channel, const std::string& upload,
-           const Shard& shard) {
-    static const grpc::internal::RpcMethod method(kPushChunksMethod,
-                                                  grpc::internal::RpcMethod::BIDI_STREAMING);
-    call_.reset(
-        grpc::internal::ClientReaderWriterFactory<v1::ChunkFrame, v1::PushChunksResponse>::Create(
-            channel.get(), method, &context_));
-    v1::ChunkFrame frame;
-    frame.set_upload_id(upload);
-    frame.set_data(shard.bytes.data(), shard.manifest.chunks[0].length);
-    EXPECT_TRUE(call_->Write(frame));
-  }
-  // Waits for the daemon to end it.
-  absl::Status End() {
-    v1::PushChunksResponse response;
-    EXPECT_FALSE(call_->Read(&response));
-    return FromGrpc(call_->Finish());
-  }
-
- private:
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<v1::ChunkFrame, v1::PushChunksResponse>> call_;
-};
-
-// A fetch stream of which nothing is read.
-class SlowFetch {
- public:
-  SlowFetch(v1::Checkpoints::Stub& stub, uint64_t checkpoint) {
-    v1::FetchChunksRequest request;
-    request.set_checkpoint_id(checkpoint);
-    call_ = stub.FetchChunks(&context_, request);
-  }
-  // Reads what was on its way when the daemon gave it up.
-  absl::Status End() {
-    v1::ChunkFrame frame;
-    while (call_->Read(&frame)) {
-    }
-    return FromGrpc(call_->Finish());
-  }
-
- private:
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReader<v1::ChunkFrame>> call_;
-};
 
 TEST(Crowd, OfIdleAndSlowPeersLeavesRoomForWork) {
   rlimit files = {};
@@ -111,7 +38,11 @@ TEST(Crowd, OfIdleAndSlowPeersLeavesRoomForWork) {
 
   const int port = std::stoi(daemon.address().substr(daemon.address().rfind(':') + 1));
   std::vector<std::unique_ptr<IdleConnection>> idle;
-  for (int i = 0; i < kIdleConnections; ++i) idle.push_back(std::make_unique<IdleConnection>(port));
+  for (int i = 0; i < kIdleConnections; ++i) {
+    auto opened = IdleConnection::Open(port);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    idle.push_back(*std::move(opened));
+  }
 
   const auto channel = RawChannel(daemon.address());
   std::vector<Shard> shards;
@@ -124,15 +55,13 @@ TEST(Crowd, OfIdleAndSlowPeersLeavesRoomForWork) {
                                       .step = 1,
                                       .manifest = &shards.back().manifest});
     ASSERT_TRUE(upload.ok()) << upload.status();
-    pushes.push_back(std::make_unique<SlowPush>(channel, upload->upload_id, shards.back()));
+    pushes.push_back(std::make_unique<SlowPush>(channel, upload->upload_id));
+    EXPECT_TRUE(pushes.back()->Send(0, std::span(shards.back().bytes).first(kMiB)));
   }
   std::vector<std::unique_ptr<SlowFetch>> fetches;
-  std::vector<std::shared_ptr<grpc::Channel>> channels;
-  std::vector<std::unique_ptr<v1::Checkpoints::Stub>> stubs;
   for (int i = 0; i < kSlowFetches; ++i) {
-    channels.push_back(RawChannel(daemon.address()));
-    stubs.push_back(v1::Checkpoints::NewStub(channels.back()));
-    fetches.push_back(std::make_unique<SlowFetch>(*stubs.back(), pushed->checkpoint->id));
+    fetches.push_back(
+        std::make_unique<SlowFetch>(RawChannel(daemon.address()), pushed->checkpoint->id));
   }
 
   // Meanwhile: work.
@@ -157,9 +86,11 @@ TEST(Crowd, OfIdleAndSlowPeersLeavesRoomForWork) {
   const Memory memory = MemoryOf(daemon.process().pid());
   EXPECT_LT(memory.peak, kMemory) << memory.peak / kMiB << " MiB";
 #endif
+  EXPECT_EQ(std::ranges::count_if(idle, [](const auto& each) { return each->Answers(); }),
+            kIdleConnections);
 
   for (const auto& push : pushes) {
-    const absl::Status ended = push->End();
+    const absl::Status ended = push->WaitForEnd();
     EXPECT_EQ(ended.code(), absl::StatusCode::kUnavailable) << ended;
     EXPECT_EQ(ReasonOf(ended), reason::kStreamIdle) << ended;
     EXPECT_TRUE(IsOneSentence(std::string(ended.message())));
