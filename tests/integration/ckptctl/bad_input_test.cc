@@ -23,7 +23,7 @@ struct Case {
 void PrintTo(const Case& c, std::ostream* out) {
   *out << "ckptctl";
   for (const std::string& arg : c.args)
-    *out << ' ' << (arg.size() > 60 ? arg.substr(0, 60) + "..." : arg);
+    *out << ' ' << arg.substr(0, 60) << (arg.size() > 60 ? "..." : "");
 }
 
 TEST_F(BadInputTest, GetsOneSentenceAndChangesNothing) {
