@@ -43,10 +43,11 @@ absl::StatusOr<CatalogBackup> Client::BackUpCatalog(const FileSink& sink, Cancel
     if (!taken.ok()) return taken;
     if (status.ok()) status = CheckWhole(sent, bytes, hasher.Get());
     if (status.ok()) return *sent;
+    if (retry.Again(status)) continue;
     if (cancel != nullptr && cancel->requested()) {
       return absl::CancelledError("the backup was cancelled");
     }
-    if (!retry.Again(status)) return Translate(status);
+    return Translate(status);
   }
 }
 
