@@ -66,7 +66,10 @@ absl::Status JournalReader::StartFrom(const std::string& backup) {
                     backup));
   }
   FindEnd();
-  if (own && (own_end.catalog != end_.catalog || own_end.sequence > end_.sequence)) {
+  // A start that finds neither catalog nor journal begins both, and only then sees
+  // that the packs are another's. Without a transaction they are nobody's.
+  const bool is_used = own && own_end.sequence > 0;
+  if (is_used && (own_end.catalog != end_.catalog || own_end.sequence > end_.sequence)) {
     return ckpt::MakeError(
         absl::StatusCode::kFailedPrecondition, ckpt::reason::kCatalogDamaged,
         fmt::format("{} leads up to transaction {}, and the journal beside the packs, which is "

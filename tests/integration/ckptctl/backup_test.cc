@@ -90,7 +90,7 @@ TEST_F(BackupTest, WhatWasAcknowledgedBeforeItComesBackFromItAndThePacks) {
     fs::remove(daemon.data_dir() + "/catalog.sqlite" + suffix);
   }
   fs::remove_all(daemon.data_dir() + "/packs/journal");
-  ASSERT_FALSE(daemon.Start());
+  ASSERT_FALSE(daemon.Start());  // as its supervisor would
   EXPECT_THAT(daemon.process().Output(), HasSubstr("catalog.sqlite is missing"));
   Process rebuild(
       {CKPTD_BINARY, "--data-dir", daemon.data_dir(), "--rebuild-catalog", "--from", backup},
