@@ -52,7 +52,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::BackUpCatalog(
   auto body = [this, context, parsed, ok](WriteStream& stream) -> absl::Status {
     ASSIGN_OR_RETURN(const Caller caller, guard_.Identify(kName, *context));
     if (!ok) {
-      return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame,
+      return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadField,
                              "the request is no BackUpCatalogRequest");
     }
     RETURN_IF_ERROR(guard_.CheckNamed(kName, *context, caller, *parsed));

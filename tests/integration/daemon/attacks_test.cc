@@ -1,5 +1,6 @@
 // Attacks on a daemon that asks for tokens: each is refused with the right code
 // and reason, and after each the daemon serves on.
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -79,7 +80,11 @@ TEST(AttackTable, HasManyRowsEachOnce) {
 // The other half: what is allowed is not refused.
 TEST_F(Guarded, EveryRoleMayWhatItMay) {
   ASSERT_EQ(GoodRequests().size(), Methods().size());
-  for (const auto* method : Methods()) {
+  // The one that takes a token away comes last.
+  auto methods = Methods();
+  std::ranges::stable_partition(methods,
+                                [](const auto* method) { return method->name() != "RevokeToken"; });
+  for (const auto* method : methods) {
     const ckptd::Rule& rule = *ckptd::FindRule(method->name());
     for (const Role role : {Role::kRead, Role::kWrite, Role::kAdmin}) {
       for (const char* scope : {"alice", "all"}) {
