@@ -224,8 +224,7 @@ absl::StatusOr<SaveOutcome> Checkpointer::Save(uint64_t step, const State& state
 
 void Checkpointer::PushLoop() {
   pthread_setname_np(pthread_self(), "ckpt-push");
-  // Where it may not, it goes on as it is.
-  if (options_.background_nice > 0) GiveWay(options_.background_nice);
+  GiveWay(options_.background_nice);  // where it may not, it goes on as it is
   while (true) {
     Job job;
     {

@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::from_str(config.log_level));
 
   // Before there are threads: they inherit it.
-  if (const int error = config.nice == 0 ? 0 : ckpt::GiveWay(config.nice); error != 0) {
+  if (const int error = ckpt::GiveWay(config.nice); error != 0) {
     spdlog::warn("nice = {} was refused: {}; ckptd does not give way to training here", config.nice,
                  std::strerror(error));
   }

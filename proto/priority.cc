@@ -9,6 +9,7 @@
 namespace ckpt {
 
 int GiveWay(int nice) {
+  if (nice == 0) return 0;
   // On Linux the priority is the thread's, whatever POSIX says.
   const auto thread = static_cast<id_t>(syscall(SYS_gettid));
   errno = 0;
