@@ -4,15 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "tests/bench/median.h"
+
 namespace ckpt::bench {
 namespace {
-
-template <class T>
-T Median(std::vector<T> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 std::string Seconds(double s) {
   return s < 1e-3 ? fmt::format("{:.0f} us", s * 1e6)

@@ -20,6 +20,7 @@
 #include "daemon/os/file_system.h"
 #include "daemon/store/store.h"
 #include "tests/bench/catalog/history.h"
+#include "tests/bench/median.h"
 
 namespace ckptd::bench {
 namespace {
@@ -45,10 +46,7 @@ class Samples {
   }
   double Median(const std::string& name) const {
     const auto found = seconds_.find(name);
-    if (found == seconds_.end()) return 0;
-    std::vector<double> sorted = found->second;
-    std::ranges::sort(sorted);
-    return sorted[sorted.size() / 2];
+    return found == seconds_.end() ? 0 : ckpt::bench::Median(found->second);
   }
   std::string Text(const std::string& name) const {
     const double s = Median(name);

@@ -12,16 +12,12 @@
 #include "tests/bench/common.h"
 #include "tests/bench/crowd/rounds.h"
 #include "tests/bench/goal.h"
+#include "tests/bench/median.h"
 
 namespace ckpt::bench {
 namespace {
 
 using Values = std::vector<double>;
-
-double Median(Values values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 // Of one kind.
 struct Series {
