@@ -2,11 +2,13 @@
 // leaves the daemon, and checks of fields that several requests have.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 
 #include "ckpt/v1/service.pb.h"
 #include "daemon/rpc/guard.h"
@@ -43,6 +45,16 @@ grpc::Status Answer(const char* name, const Guard& guard, const grpc::ServerCont
 // The same log for a bulk stream, whose reactor converts the status; one that
 // the client broke off is not said.
 void LogStreamEnd(const char* name, const absl::Status& status);
+
+// The request of a bulk stream, which gRPC leaves as it came; null where it is no
+// such message.
+template <typename Request>
+std::shared_ptr<const Request> ReadRequest(const grpc::ByteBuffer& bytes) {
+  auto request = std::make_shared<Request>();
+  grpc::ByteBuffer copy = bytes;  // it is emptied
+  if (!grpc::SerializationTraits<Request>::Deserialize(&copy, request.get()).ok()) return nullptr;
+  return request;
+}
 
 // The id that the client gave the call (kRequestIdHeader), with what must be the
 // same when it comes again; no id where the client gave none. Projects do not

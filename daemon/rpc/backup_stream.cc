@@ -1,7 +1,6 @@
 // BackUpCatalog: as a bulk stream, so that a client that stands still does not keep
 // the catalog's log from being reused.
 #include <algorithm>
-#include <memory>
 
 #include "daemon/rpc/answer.h"
 #include "daemon/rpc/service.h"
@@ -45,13 +44,10 @@ absl::Status SendBackup(const Guard& guard, WriteStream& stream, Caller caller) 
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::BackUpCatalog(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  auto parsed = std::make_shared<v1::BackUpCatalogRequest>();
-  grpc::ByteBuffer copy = *request;
-  const bool ok =
-      grpc::SerializationTraits<v1::BackUpCatalogRequest>::Deserialize(&copy, parsed.get()).ok();
-  auto body = [this, context, parsed, ok](WriteStream& stream) -> absl::Status {
+  const auto parsed = ReadRequest<v1::BackUpCatalogRequest>(*request);
+  auto body = [this, context, parsed](WriteStream& stream) -> absl::Status {
     ASSIGN_OR_RETURN(const Caller caller, guard_.Identify(kName, *context));
-    if (!ok) {
+    if (parsed == nullptr) {
       return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadField,
                              "the request is no BackUpCatalogRequest");
     }

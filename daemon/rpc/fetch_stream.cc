@@ -102,15 +102,13 @@ absl::Status SendChunks(const Guard& guard, WriteStream& stream, Caller caller,
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* CheckpointsService::FetchChunks(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  auto parsed = std::make_shared<v1::FetchChunksRequest>();
-  grpc::ByteBuffer copy = *request;
-  bool ok = grpc::SerializationTraits<v1::FetchChunksRequest>::Deserialize(&copy, parsed.get()).ok();
+  const auto parsed = ReadRequest<v1::FetchChunksRequest>(*request);
   // Where it never begins, it is because too many are under way.
   auto meter =
       std::make_shared<CallMeter>(store_->metrics(), kName, absl::StatusCode::kUnavailable);
-  auto send = [this, context, parsed, ok](WriteStream& stream) -> absl::Status {
+  auto send = [this, context, parsed](WriteStream& stream) -> absl::Status {
     ASSIGN_OR_RETURN(const Caller caller, guard_.Identify(kName, *context));
-    if (!ok) {
+    if (parsed == nullptr) {
       return ckpt::MakeError(absl::StatusCode::kInvalidArgument, ckpt::reason::kBadFrame,
                              "the request is no FetchChunksRequest");
     }
