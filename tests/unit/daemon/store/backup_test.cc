@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "daemon/store/recovery.h"
+#include "tests/unit/daemon/catalog/bytes.h"
 #include "tests/unit/daemon/store/fixture.h"
 
 namespace ckptd {
@@ -16,10 +17,6 @@ using ::testing::SizeIs;
 class BackupTest : public StoreTest {
  protected:
   std::string File() const { return dir_ / "backup"; }
-  static std::string Slurp(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
   // Into File(). `beside` is done once it has begun.
   ckpt::CatalogBackup BackUp(std::function<void()> beside = [] {}) {
     std::ofstream out(File(), std::ios::binary);
@@ -58,7 +55,7 @@ class BackupTest : public StoreTest {
 TEST_F(BackupTest, IsWhatItsDescriptionSays) {
   PushSteps("a", {1, 2});
   const ckpt::CatalogBackup backup = BackUp();
-  const std::string bytes = Slurp(File());
+  const std::string bytes = catalog::Slurp(File());
   EXPECT_EQ(backup.bytes, bytes.size());
   EXPECT_EQ(backup.digest, ckpt::HashBytes(bytes));
   EXPECT_EQ(backup.taken_at, clock_.Now());
