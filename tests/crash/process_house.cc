@@ -1,4 +1,5 @@
 #include "tests/crash/process_house.h"
+#include "tests/testing/programs.h"
 
 #include <sys/stat.h>
 
@@ -25,7 +26,7 @@ void ProcessHouse::Kill() {
 
 void ProcessHouse::KillStarting(absl::Duration delay) {
   test::Process starting(
-      {CKPTD_BINARY, "--data-dir", daemon_.data_dir(), "--listen", daemon_.address()},
+      {test::kCkptd, "--data-dir", daemon_.data_dir(), "--listen", daemon_.address()},
       daemon_.output());
   absl::SleepFor(delay);
   CountKill();

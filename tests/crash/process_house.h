@@ -8,6 +8,7 @@
 
 #include "tests/crash/house.h"
 #include "tests/testing/process.h"
+#include "tests/testing/programs.h"
 #include "tests/testing/proxy.h"
 #include "tests/testing/temp_dir.h"
 
@@ -15,7 +16,7 @@ namespace ckpt::crash {
 
 class ProcessHouse final : public House {
  public:
-  ProcessHouse() : daemon_(CKPTD_BINARY, directory_ / "data") {}
+  ProcessHouse() : daemon_(test::kCkptd, directory_ / "data") {}
 
   testing::AssertionResult Start() override;
   bool is_up() const override { return up_; }

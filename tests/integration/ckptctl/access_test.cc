@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "tests/integration/ckptctl/ckptctl_fixture.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -16,7 +17,7 @@ class AccessTest : public CkptctlTest {
  protected:
   void SetUp() override {
     Process maker(
-        {CKPTD_BINARY, "--data-dir", guarded_.data_dir(), "--create-admin-token", File("admin")},
+        {kCkptd, "--data-dir", guarded_.data_dir(), "--create-admin-token", File("admin")},
         File("maker.log"));
     ASSERT_EQ(maker.Wait(), (Ended{.code = 0})) << maker.Output();
     ASSERT_TRUE(guarded_.Start());
@@ -38,7 +39,7 @@ class AccessTest : public CkptctlTest {
   }
 
   ckptd::os::TempDir own_;
-  Daemon guarded_{CKPTD_BINARY, own_ / "data", {"--auth", "tokens"}};
+  Daemon guarded_{kCkptd, own_ / "data", {"--auth", "tokens"}};
 };
 
 TEST_F(AccessTest, TheFirstTokenIsWrittenForItsOwnerAlone) {
@@ -50,12 +51,12 @@ TEST_F(AccessTest, TheFirstTokenIsWrittenForItsOwnerAlone) {
   EXPECT_THAT(ReadFile(File("maker.log")), Not(HasSubstr(secret)));
   // Not over another file, and not beside a daemon.
   ckptd::os::TempDir other;
-  Process over({CKPTD_BINARY, "--data-dir", other / "data", "--create-admin-token", File("admin")},
+  Process over({kCkptd, "--data-dir", other / "data", "--create-admin-token", File("admin")},
                File("over.log"));
   EXPECT_EQ(over.Wait().code, 1);
   EXPECT_THAT(over.Output(), HasSubstr("name a file that is not there yet"));
   EXPECT_EQ(ReadFile(File("admin")).substr(22, 64), secret);
-  Process beside({CKPTD_BINARY, "--data-dir", guarded_.data_dir(), "--create-admin-token", "-"},
+  Process beside({kCkptd, "--data-dir", guarded_.data_dir(), "--create-admin-token", "-"},
                  File("beside.log"));
   EXPECT_EQ(beside.Wait().code, 1);
   EXPECT_THAT(beside.Output(), HasSubstr("held by another process"));

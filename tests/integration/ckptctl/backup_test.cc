@@ -7,6 +7,7 @@
 
 #include "tests/integration/ckptctl/ckptctl_fixture.h"
 #include "tests/integration/daemon/mounts.h"
+#include "tests/testing/programs.h"
 #include "tests/testing/proxy.h"
 
 namespace ckpt::test {
@@ -42,7 +43,7 @@ class BackupTest : public CkptctlTest {
 
 TEST_F(BackupTest, WhatWasAcknowledgedBeforeItComesBackFromItAndThePacks) {
   // Encoding moves what it is about.
-  Daemon daemon(CKPTD_BINARY, File("data"), {"--compress", "off"});
+  Daemon daemon(kCkptd, File("data"), {"--compress", "off"});
   ASSERT_TRUE(daemon.Start());
   const auto ctl = [&](const std::vector<std::string>& args) {
     return Ctl(args, daemon.address());
@@ -65,7 +66,7 @@ TEST_F(BackupTest, WhatWasAcknowledgedBeforeItComesBackFromItAndThePacks) {
   Process job({"/bin/sh", "-c",
                "cd \"$1\"; n=2; while [ ! -e stop ]; do \"$0\" push $n.safetensors busy --step $n "
                "|| exit 1; n=$((n+1)); done",
-               CKPTCTL_BINARY, own_.path()},
+               kCkptctl, own_.path()},
               File("job.log"), {{"CKPTD_ADDRESS", daemon.address()}});
   const auto saved = [&] { return Rows("busy", daemon.address()).size(); };
   ASSERT_TRUE(WaitUntil([&] { return saved() >= 3; })) << job.Output();
@@ -92,9 +93,8 @@ TEST_F(BackupTest, WhatWasAcknowledgedBeforeItComesBackFromItAndThePacks) {
   fs::remove_all(daemon.data_dir() + "/packs/journal");
   ASSERT_FALSE(daemon.Start());  // as its supervisor would
   EXPECT_THAT(daemon.process().Output(), HasSubstr("catalog.sqlite is missing"));
-  Process rebuild(
-      {CKPTD_BINARY, "--data-dir", daemon.data_dir(), "--rebuild-catalog", "--from", backup},
-      File("rebuild.log"));
+  Process rebuild({kCkptd, "--data-dir", daemon.data_dir(), "--rebuild-catalog", "--from", backup},
+                  File("rebuild.log"));
   ASSERT_EQ(rebuild.Wait(), (Ended{.code = 0})) << rebuild.Output();
   EXPECT_THAT(rebuild.Output(), AllOf(HasSubstr("are lost"), HasSubstr("/packs/aside-")));
 
@@ -146,10 +146,9 @@ TEST_F(BackupTest, SaysWhatWasSavedAndHowToRestoreItInOneLine) {
 }
 
 TEST_F(BackupTest, TakesATokenOfTheDaemonsOwner) {
-  Daemon guarded(CKPTD_BINARY, File("data"), {"--auth", "tokens"});
-  Process maker(
-      {CKPTD_BINARY, "--data-dir", guarded.data_dir(), "--create-admin-token", File("admin")},
-      File("maker.log"));
+  Daemon guarded(kCkptd, File("data"), {"--auth", "tokens"});
+  Process maker({kCkptd, "--data-dir", guarded.data_dir(), "--create-admin-token", File("admin")},
+                File("maker.log"));
   ASSERT_EQ(maker.Wait(), (Ended{.code = 0})) << maker.Output();
   ASSERT_TRUE(guarded.Start());
   const auto as = [&](const std::string& who, std::vector<std::string> args) {
@@ -192,7 +191,7 @@ TEST_F(BackupTest, CutInTheMiddleItIsBegunAnewAndInterruptedItLeavesNothing) {
   fs::remove_all(File("to"));
   fs::create_directory(File("to"));
   cuts = 1'000'000;
-  Process backup({CKPTCTL_BINARY, "backup", File("to/catalog"), "--address", proxy.address()},
+  Process backup({kCkptctl, "backup", File("to/catalog"), "--address", proxy.address()},
                  File("cut.log"));
   ASSERT_TRUE(WaitUntil([&] { return proxy.faults() >= 3; }));
   EXPECT_EQ(backup.KillAndWait(SIGINT), (Ended{.code = 130})) << backup.Output();

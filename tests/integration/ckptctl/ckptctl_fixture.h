@@ -16,6 +16,7 @@
 
 #include "client/safetensors.h"
 #include "tests/testing/process.h"
+#include "tests/testing/programs.h"
 #include "tests/testing/temp_dir.h"
 
 namespace ckpt::test {
@@ -48,7 +49,7 @@ class CkptctlTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     directory_ = std::make_unique<ckptd::os::TempDir>();
-    daemon_ = std::make_unique<Daemon>(CKPTD_BINARY, *directory_ / "data");
+    daemon_ = std::make_unique<Daemon>(kCkptd, *directory_ / "data");
     ASSERT_TRUE(daemon_->Start());
   }
   static void TearDownTestSuite() {
@@ -62,7 +63,7 @@ class CkptctlTest : public testing::Test {
   static Outcome Ctl(const std::vector<std::string>& args, const std::string& address = "") {
     const std::string name = fmt::format("command-{}", ++commands_);
     std::vector<std::string> command = {
-        "/bin/sh", "-c", "exec \"$0\" \"$@\" > \"$OUT\" 2> \"$ERR\" < /dev/null", CKPTCTL_BINARY};
+        "/bin/sh", "-c", "exec \"$0\" \"$@\" > \"$OUT\" 2> \"$ERR\" < /dev/null", kCkptctl};
     command.insert(command.end(), args.begin(), args.end());
     Process process(command, Path(name + ".log"),
                     {{"OUT", Path(name + ".out")},
@@ -77,7 +78,7 @@ class CkptctlTest : public testing::Test {
 
   // The same on a terminal, where somebody types `input`. `out` has all it showed.
   static Outcome CtlOnTerminal(const std::vector<std::string>& args, const std::string& input) {
-    std::vector<char*> arguments = {const_cast<char*>(CKPTCTL_BINARY)};
+    std::vector<char*> arguments = {const_cast<char*>(kCkptctl)};
     for (const std::string& word : args) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
     int terminal = -1;

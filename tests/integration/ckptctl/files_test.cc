@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "tests/integration/ckptctl/ckptctl_fixture.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -70,7 +71,7 @@ TEST_F(FilesTest, AnInterruptedFetchLeavesAllOrNothing) {
     const std::string folder = Path(fmt::format("interrupted-{}", round));
     fs::create_directory(folder);
     Process process(
-        {CKPTCTL_BINARY, "fetch", "big@1", "-o", folder + "/x.pt", "--address", daemon_->address()},
+        {kCkptctl, "fetch", "big@1", "-o", folder + "/x.pt", "--address", daemon_->address()},
         Path("interrupted.log"));
     std::this_thread::sleep_for(std::chrono::milliseconds(20 * round));
     process.KillAndWait(SIGINT);

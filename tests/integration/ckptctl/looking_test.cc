@@ -1,5 +1,6 @@
 // Looking: runs, list, describe, stats, version, watch, help, completion.
 #include "tests/integration/ckptctl/ckptctl_fixture.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -57,7 +58,7 @@ TEST_F(LookingTest, StatsOfTheDaemonAProjectAndARun) {
 TEST_F(LookingTest, WatchShowsCommitsAsTheyCome) {
   Push("watched", 1);
   Process watch(
-      {CKPTCTL_BINARY, "watch", "watched", "--interval", "20ms", "--address", daemon_->address()},
+      {kCkptctl, "watch", "watched", "--interval", "20ms", "--address", daemon_->address()},
       Path("watch.out"));
   ASSERT_TRUE(watch.WaitForOutput("step 1"));
   Push("watched", 2);
@@ -90,7 +91,7 @@ TEST_F(LookingTest, HealthIsAnExitCodeAndSaysWhyNot) {
       nlohmann::json::parse(R"({"ready": true, "live": true, "draining": false, "problems": []})"));
 
   // No disk has as much free.
-  Daemon full(CKPTD_BINARY, Path("full"), {"--keep-free", "900000TiB"});
+  Daemon full(kCkptd, Path("full"), {"--keep-free", "900000TiB"});
   ASSERT_TRUE(full.Start());
   const Outcome unwell = Ctl({"health"}, full.address());
   EXPECT_THAT(unwell, ExitsWith(1));
@@ -122,7 +123,7 @@ TEST_F(LookingTest, TheShellCompletesRunsAndSelectors) {
       "source <('{0}' completion bash); COMP_WORDBREAKS=$' \\t\\n\"\\'@><=;|&(:'; "
       "COMP_LINE='{0} fetch complete-me@r'; COMP_POINT=${{#COMP_LINE}}; _ckptctl; "
       "printf '%s' \"${{COMPREPLY[*]}}\"",
-      CKPTCTL_BINARY);
+      kCkptctl);
   Process bash({"/bin/bash", "-c", script}, Path("bash.out"),
                {{"CKPTD_ADDRESS", daemon_->address()}});
   EXPECT_EQ(bash.Wait(), (Ended{.code = 0, .signal = 0}));

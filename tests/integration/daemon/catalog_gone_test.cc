@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "tests/integration/daemon/harness.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -26,8 +27,8 @@ class CatalogGone : public testing::Test {
     for (uint64_t step = 1; step <= 5; ++step) {
       shards_.push_back(MakeShard(step, 3 * kMiB));
       PushRequest request;
-      request.offer = {.run = kRun, .attempt = attempt, .step = step,
-                       .manifest = &shards_.back().manifest};
+      request.offer = {
+          .run = kRun, .attempt = attempt, .step = step, .manifest = &shards_.back().manifest};
       request.offer.metrics = {{"val_loss", step == 2 ? 0.1 : 1.0 / static_cast<double>(step)}};
       request.source = std::span<const std::byte>(shards_.back().bytes);
       auto pushed = Push(*client_, request);
@@ -54,7 +55,7 @@ class CatalogGone : public testing::Test {
   std::string Catalog() const { return daemon_.data_dir() + "/catalog.sqlite"; }
 
   ckptd::os::TempDir dir_;
-  Daemon daemon_{CKPTD_BINARY, dir_ / "data", {"--compress", "off"}};
+  Daemon daemon_{kCkptd, dir_ / "data", {"--compress", "off"}};
   std::unique_ptr<Client> client_;
   std::vector<Shard> shards_;
   std::vector<uint64_t> ids_;

@@ -10,6 +10,7 @@
 
 #include "proto/limits.h"
 #include "tests/integration/daemon/wire.h"
+#include "tests/testing/programs.h"
 #include "tests/testing/slow_peers.h"
 
 namespace ckpt::test {
@@ -28,7 +29,7 @@ TEST(Crowd, OfIdleAndSlowPeersLeavesRoomForWork) {
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);  // the daemon's too
   ASSERT_GT(files.rlim_cur, 2u * kIdleConnections);
   ckptd::os::TempDir dir;
-  Daemon daemon(CKPTD_BINARY, dir / "data", {"--idle-timeout", "5s", "--memory-limit", "256MiB"});
+  Daemon daemon(kCkptd, dir / "data", {"--idle-timeout", "5s", "--memory-limit", "256MiB"});
   ASSERT_TRUE(daemon.Start());
   auto client = Connect(daemon.address(), absl::Minutes(2));
   const RunName run{"default", "work"};

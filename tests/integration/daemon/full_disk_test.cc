@@ -6,6 +6,7 @@
 
 #include "tests/integration/daemon/harness.h"
 #include "tests/integration/daemon/mounts.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -43,7 +44,7 @@ class FullDisk : public testing::Test {
 
   ckptd::os::TempDir dir_;
   Tmpfs disk_{dir_ / "disk", 96 * kMiB};
-  Daemon daemon_{CKPTD_BINARY, dir_ / "disk/data", {"--keep-free", "1MiB"}};
+  Daemon daemon_{kCkptd, dir_ / "disk/data", {"--keep-free", "1MiB"}};
   std::unique_ptr<Client> client_;
   uint64_t attempt_ = 0;
   const Shard first_ = MakeShard(1, 8 * kMiB);

@@ -1,4 +1,5 @@
 #include "tests/integration/daemon/guarded.h"
+#include "tests/testing/programs.h"
 
 #include <fmt/format.h>
 
@@ -40,11 +41,11 @@ void Fill(Place& place, const std::string& project, Client& client) {
 }  // namespace
 
 Guarded::Guarded(std::vector<std::string> flags, TlsOptions tls)
-    : tls_(std::move(tls)), daemon_(CKPTD_BINARY, dir_ / "data", WithTokens(std::move(flags))) {}
+    : tls_(std::move(tls)), daemon_(kCkptd, dir_ / "data", WithTokens(std::move(flags))) {}
 
 void Guarded::SetUp() {
   const std::string file = dir_ / "admin";
-  Process maker({CKPTD_BINARY, "--data-dir", daemon_.data_dir(), "--create-admin-token", file},
+  Process maker({kCkptd, "--data-dir", daemon_.data_dir(), "--create-admin-token", file},
                 dir_ / "maker.log");
   ASSERT_EQ(maker.Wait(), (Ended{.code = 0})) << maker.Output();
   std::string text = ReadFile(file);

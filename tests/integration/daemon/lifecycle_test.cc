@@ -14,6 +14,7 @@
 
 #include "tests/integration/daemon/held_push.h"
 #include "tests/integration/daemon/wire.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -25,7 +26,7 @@ class Lifecycle : public testing::Test {
   void SetUp() override { ASSERT_TRUE(daemon_.Start()); }
 
   ckptd::os::TempDir dir_;
-  Daemon daemon_{CKPTD_BINARY, dir_ / "data"};
+  Daemon daemon_{kCkptd, dir_ / "data"};
 };
 
 TEST_F(Lifecycle, SigtermLetsTheStreamUnderWayEndAndThePushGoesOnAfterTheRestart) {
@@ -46,7 +47,7 @@ TEST_F(Lifecycle, SigtermLetsTheStreamUnderWayEndAndThePushGoesOnAfterTheRestart
 }
 
 TEST_F(Lifecycle, SigtermEndsAStreamThatDoesNotEndByItself) {
-  Daemon daemon(CKPTD_BINARY, dir_ / "other", {"--drain-timeout", "200ms"});
+  Daemon daemon(kCkptd, dir_ / "other", {"--drain-timeout", "200ms"});
   ASSERT_TRUE(daemon.Start());
   auto client = Connect(daemon.address(), absl::Seconds(60));
   HeldPush push(*client, kRun, OpenAttempt(*client, kRun));
@@ -61,7 +62,7 @@ TEST_F(Lifecycle, SigtermEndsAStreamThatDoesNotEndByItself) {
 
 TEST_F(Lifecycle, SigtermDoesNotWaitForClientsThatOnlyKeepTheirConnection) {
   // With the drain timeout this long the test's own time limit would end it.
-  Daemon daemon(CKPTD_BINARY, dir_ / "other", {"--drain-timeout", "10h"});
+  Daemon daemon(kCkptd, dir_ / "other", {"--drain-timeout", "10h"});
   ASSERT_TRUE(daemon.Start());
   auto client = Connect(daemon.address());
   ASSERT_TRUE(client->GetStats().ok());
@@ -84,7 +85,7 @@ TEST_F(Lifecycle, SighupReloadsLogLevelAndDefaultPolicyAndKeepsThemOnAMistake) {
   const std::string config = dir_ / "ckptd.toml";
   auto write = [&](const std::string& text) { std::ofstream(config) << text; };
   write("keep-last = 2\nkeep-best = [\"none\"]\nlog-level = \"warn\"\n");
-  Daemon daemon(CKPTD_BINARY, dir_ / "other", {"--config", config});
+  Daemon daemon(kCkptd, dir_ / "other", {"--config", config});
   ASSERT_TRUE(daemon.Start());
   auto client = Connect(daemon.address());
   EXPECT_EQ(client->GetPolicy()->policy.keep_last, 2u);
@@ -119,8 +120,7 @@ TEST_F(Lifecycle, HealthAnswersAndReflectionIsNotThere) {
 // The niceness of each thread of the process.
 std::set<int> Nicenesses(pid_t pid) {
   std::set<int> found;
-  for (const auto& task :
-       std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid))) {
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid))) {
     const auto thread = static_cast<id_t>(std::stoi(task.path().filename()));
     found.insert(getpriority(PRIO_PROCESS, thread));
   }
@@ -128,7 +128,7 @@ std::set<int> Nicenesses(pid_t pid) {
 }
 
 TEST_F(Lifecycle, AllItsThreadsGiveWayToTraining) {
-  Daemon other(CKPTD_BINARY, dir_ / "other", {"--nice", "0"});
+  Daemon other(kCkptd, dir_ / "other", {"--nice", "0"});
   ASSERT_TRUE(other.Start());
   const int started_with = getpriority(PRIO_PROCESS, 0);
   // Background work gives way to all else.
@@ -139,7 +139,7 @@ TEST_F(Lifecycle, AllItsThreadsGiveWayToTraining) {
 
 TEST_F(Lifecycle, SeveralListenersServeTheSameRuns) {
   const std::string socket = "unix:" + (dir_ / "socket");
-  Daemon daemon(CKPTD_BINARY, dir_ / "other", {"--listen", socket});
+  Daemon daemon(kCkptd, dir_ / "other", {"--listen", socket});
   ASSERT_TRUE(daemon.Start());
   auto tcp = Connect(daemon.address()), local = Connect(socket);
   const Shard shard = MakeShard(1, 9 * kMiB);

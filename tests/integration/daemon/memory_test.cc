@@ -9,6 +9,7 @@
 
 #include "client/download.h"
 #include "tests/integration/daemon/harness.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -39,7 +40,7 @@ class DaemonMemory : public testing::Test {
   }
 
   ckptd::os::TempDir dir_;
-  Daemon daemon_{CKPTD_BINARY, dir_ / "data"};
+  Daemon daemon_{kCkptd, dir_ / "data"};
   std::unique_ptr<Client> client_;
   uint64_t attempt_ = 0;
 };

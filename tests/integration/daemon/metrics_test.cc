@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/integration/daemon/operated.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -168,14 +169,14 @@ TEST_F(MetricsTest, AreOffUnlessAskedForAndSayWhyTheyCannotBeServed) {
            Case{{"--metrics-listen", "0.0.0.0:0"}, "--allow-remote"},
            Case{{"--metrics-listen", "localhost:nonsense"}, "host:port"},
        }) {
-    std::vector<std::string> command = {CKPTD_BINARY, "--data-dir", dir_ / "other", "--listen",
+    std::vector<std::string> command = {kCkptd, "--data-dir", dir_ / "other", "--listen",
                                         "127.0.0.1:0"};
     command.insert(command.end(), c.flags.begin(), c.flags.end());
     Process process(command, dir_ / "other.log");
     EXPECT_EQ(process.Wait(), (Ended{.code = 1})) << c.flags[1];
     EXPECT_THAT(process.Output(), HasSubstr(c.says)) << c.flags[1];
   }
-  Daemon quiet(CKPTD_BINARY, dir_ / "quiet");
+  Daemon quiet(kCkptd, dir_ / "quiet");
   ASSERT_TRUE(quiet.Start());
   EXPECT_THAT(quiet.process().Output(), Not(HasSubstr("metrics")));
 }

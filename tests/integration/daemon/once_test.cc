@@ -7,6 +7,7 @@
 
 #include "proto/channel.h"
 #include "tests/integration/daemon/wire.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -72,7 +73,7 @@ class Repeated : public testing::Test {
   static Metadata Id(const std::string& id) { return {{kRequestIdHeader, id}}; }
 
   ckptd::os::TempDir dir_;
-  Daemon daemon_{CKPTD_BINARY, dir_ / "data"};
+  Daemon daemon_{kCkptd, dir_ / "data"};
   std::unique_ptr<Client> client_;
   std::shared_ptr<grpc::Channel> channel_;
 };

@@ -7,6 +7,7 @@
 #include "tests/integration/daemon/harness.h"
 #include "tests/integration/daemon/wire.h"
 #include "tests/testing/http.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 
@@ -26,7 +27,7 @@ class OperatedDaemon : public Daemon {
  public:
   OperatedDaemon(const std::string& data_dir, std::vector<std::string> more = {},
                  int port = FreePort())
-      : Daemon(CKPTD_BINARY, data_dir, WithMetrics(std::move(more), port)), port_(port) {}
+      : Daemon(kCkptd, data_dir, WithMetrics(std::move(more), port)), port_(port) {}
 
   // Waits for metrics as well, which come after the calls.
   testing::AssertionResult Start() {

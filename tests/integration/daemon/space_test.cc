@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "tests/integration/daemon/harness.h"
+#include "tests/testing/programs.h"
 #include "tests/testing/proxy.h"
 
 namespace ckpt::test {
@@ -26,7 +27,7 @@ class Space : public testing::Test {
   }
 
   ckptd::os::TempDir dir_;
-  Daemon daemon_{CKPTD_BINARY, dir_ / "data"};
+  Daemon daemon_{kCkptd, dir_ / "data"};
   std::unique_ptr<Client> client_;
 };
 

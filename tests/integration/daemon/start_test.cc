@@ -11,6 +11,7 @@
 
 #include "tests/integration/daemon/harness.h"
 #include "tests/integration/daemon/mounts.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -20,7 +21,7 @@ class Start : public testing::Test {
   // Runs ckptd until it ends; it must fail, with one line that holds `text`.
   void ExpectFails(std::vector<std::string> arguments, const std::string& text, int code = 1) {
     const std::string output = dir_ / fmt::format("output{}", ++outputs_);
-    arguments.insert(arguments.begin(), CKPTD_BINARY);
+    arguments.insert(arguments.begin(), kCkptd);
     Process process(arguments, output);
     const bool over = WaitUntil([&] { return process.Ended(); }, std::chrono::seconds(20));
     ASSERT_TRUE(over) << "it started:\n" << process.Output();
@@ -38,7 +39,7 @@ class Start : public testing::Test {
 };
 
 TEST_F(Start, OnADirectoryOfANewerVersionIsRefused) {
-  Daemon daemon(CKPTD_BINARY, dir_ / "data");
+  Daemon daemon(kCkptd, dir_ / "data");
   ASSERT_TRUE(daemon.Start());
   EXPECT_EQ(daemon.Stop(), (Ended{.code = 0}));
   std::ofstream(dir_ / "data/format") << "ckptd 2\n";
@@ -53,14 +54,14 @@ TEST_F(Start, OnADirectoryThatIsNotItsOwnIsRefused) {
 }
 
 TEST_F(Start, OnADirectoryInUseIsRefused) {
-  Daemon daemon(CKPTD_BINARY, dir_ / "data");
+  Daemon daemon(kCkptd, dir_ / "data");
   ASSERT_TRUE(daemon.Start());
   ExpectFails({"--data-dir", dir_ / "data", "--listen", any_}, "held by another process");
   EXPECT_TRUE(Connect(daemon.address())->GetStats().ok());
 }
 
 TEST_F(Start, OnAPortInUseIsRefused) {
-  Daemon daemon(CKPTD_BINARY, dir_ / "data");
+  Daemon daemon(kCkptd, dir_ / "data");
   ASSERT_TRUE(daemon.Start());
   ExpectFails({"--data-dir", dir_ / "other", "--listen", daemon.address()}, daemon.address());
   EXPECT_TRUE(Connect(daemon.address())->GetStats().ok());
@@ -68,7 +69,7 @@ TEST_F(Start, OnAPortInUseIsRefused) {
 
 TEST_F(Start, OnAUnixSocketInUseIsRefusedAndTheOwnerKeepsIt) {
   const std::string address = "unix:" + (dir_ / "socket");
-  Process first({CKPTD_BINARY, "--data-dir", dir_ / "data", "--listen", address}, dir_ / "first");
+  Process first({kCkptd, "--data-dir", dir_ / "data", "--listen", address}, dir_ / "first");
   ASSERT_TRUE(first.WaitForOutput("serves")) << first.Output();
   ExpectFails({"--data-dir", dir_ / "other", "--listen", address}, address);
   EXPECT_TRUE(Connect(address)->GetStats().ok());
@@ -78,7 +79,7 @@ TEST_F(Start, OnAReadOnlyDirectoryIsRefused) {
   Tmpfs disk(dir_ / "disk", 64 * kMiB);
   CKPT_NEEDS_MOUNT(disk);
   {
-    Daemon daemon(CKPTD_BINARY, dir_ / "disk/data", {"--keep-free", "1MiB"});
+    Daemon daemon(kCkptd, dir_ / "disk/data", {"--keep-free", "1MiB"});
     ASSERT_TRUE(daemon.Start());
     auto client = Connect(daemon.address());
     const RunName run{"default", "r"};

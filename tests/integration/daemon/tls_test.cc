@@ -9,6 +9,7 @@
 
 #include "tests/integration/daemon/guarded.h"
 #include "tests/integration/daemon/pki.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -53,7 +54,7 @@ class Tls : public testing::Test {
 
   ckptd::os::TempDir dir_;
   const std::string cert_ = dir_ / "cert.pem", key_ = dir_ / "key.pem";
-  Daemon daemon_{CKPTD_BINARY, dir_ / "data", {"--tls-cert", cert_, "--tls-key", key_}};
+  Daemon daemon_{kCkptd, dir_ / "data", {"--tls-cert", cert_, "--tls-key", key_}};
 };
 
 TEST_F(Tls, NewFilesAreTakenWithoutARestart) {
@@ -114,7 +115,7 @@ TEST_F(Tls, WhatCannotBeServedWithIsOneSentenceAtTheStart) {
             "set auth to tokens, tls-cert and tls-key"},
        }) {
     SCOPED_TRACE(row.what);
-    std::vector<std::string> command = {CKPTD_BINARY, "--data-dir", dir_ / "other"};
+    std::vector<std::string> command = {kCkptd, "--data-dir", dir_ / "other"};
     if (std::ranges::find(row.flags, "--listen") == row.flags.end()) {
       command.insert(command.end(), {"--listen", "127.0.0.1:0"});
     }
@@ -132,7 +133,7 @@ TEST_F(Tls, WhatCannotBeServedWithIsOneSentenceAtTheStart) {
 TEST_F(Tls, WithBothTheNetworkMayBeServed) {
   Pki::Write(cert_, key_, Pki::Get().authority().Issue());
   Daemon open(
-      CKPTD_BINARY, dir_ / "open",
+      kCkptd, dir_ / "open",
       {"--listen", "0.0.0.0:0", "--auth", "tokens", "--tls-cert", cert_, "--tls-key", key_});
   EXPECT_TRUE(open.Start());
   EXPECT_EQ(open.process().Output().find("open to the network"), std::string::npos)
@@ -142,8 +143,7 @@ TEST_F(Tls, WithBothTheNetworkMayBeServed) {
 TEST_F(Tls, AUnixSocketHasNone) {
   Pki::Write(cert_, key_, Pki::Get().authority().Issue());
   const std::string socket = "unix:" + dir_ / "s";
-  Daemon both(CKPTD_BINARY, dir_ / "both",
-              {"--listen", socket, "--tls-cert", cert_, "--tls-key", key_});
+  Daemon both(kCkptd, dir_ / "both", {"--listen", socket, "--tls-cert", cert_, "--tls-key", key_});
   ASSERT_TRUE(both.Start());
   auto client = Connect(socket);
   EXPECT_TRUE(client->GetStats().ok()) << client->GetStats().status();

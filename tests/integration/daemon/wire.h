@@ -15,6 +15,7 @@
 #include "ckpt/v1/service.grpc.pb.h"
 #include "proto/status.h"
 #include "tests/integration/daemon/harness.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 
@@ -57,7 +58,7 @@ class Refusals : public testing::Test {
                      std::string_view reason);
 
   ckptd::os::TempDir dir_;
-  Daemon daemon_{CKPTD_BINARY, dir_ / "data"};
+  Daemon daemon_{kCkptd, dir_ / "data"};
   std::unique_ptr<Client> client_;
   std::shared_ptr<grpc::Channel> channel_;
   // $latest, $removed: checkpoint ids; $upload: the open upload.

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/integration/daemon/operated.h"
+#include "tests/testing/programs.h"
 
 namespace ckpt::test {
 namespace {
@@ -185,7 +186,7 @@ TEST(DeployTest, ManifestsAgreeWithThemselvesAndTheImage) {
 // The flags that the manifests give are the daemon's.
 TEST(DeployTest, TheFlagsOfTheManifestsAreTaken) {
   const ckptd::os::TempDir dir;
-  std::vector<std::string> command = {CKPTD_BINARY};
+  std::vector<std::string> command = {kCkptd};
   for (std::string flag : Matches(Deployed("kubernetes/ckptd.yaml"), "- (--[^\n]+)")) {
     if (flag.starts_with("--data-dir=")) flag = "--data-dir=" + (dir / "data");
     // Other ports: these may be taken here.

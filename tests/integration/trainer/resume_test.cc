@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/testing/process.h"
+#include "tests/testing/programs.h"
 #include "tests/testing/temp_dir.h"
 
 namespace ckpt::test {
@@ -23,7 +24,7 @@ class TrainerTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     directory_ = std::make_unique<ckptd::os::TempDir>();
-    daemon_ = std::make_unique<Daemon>(CKPTD_BINARY, *directory_ / "data");
+    daemon_ = std::make_unique<Daemon>(kCkptd, *directory_ / "data");
     ASSERT_TRUE(daemon_->Start());
   }
   static void TearDownTestSuite() {
