@@ -175,7 +175,10 @@ int Truncate(sqlite3_file* base, sqlite3_int64 size) {
       return code;
     }
   }
-  return file->real()->pMethods->xTruncate(file->real(), size);
+  const int code = file->real()->pMethods->xTruncate(file->real(), size);
+  // As when what created it was cut short: SQLite reads on, where no page is.
+  if (code == SQLITE_OK && !file->is_log && size == 0) file->shared->page_bytes = 0;
+  return code;
 }
 
 // ---- Passed on, and the index of the log ----------------------------------------

@@ -89,6 +89,41 @@ TEST_F(CatalogPowerCutTest, KeepsWhatWasCommittedAndNoHalves) {
   EXPECT_GT(committed.size(), 150u) << "hardly anything was committed";
 }
 
+TEST_F(CatalogPowerCutTest, MayBeCutShortAtEveryStepOfItsCreation) {
+  const std::shared_ptr<const os::SimulatedDisk::Image> empty = disk.Save();
+  bool whole = false;
+  uint64_t steps = 0;
+  while (!whole) {
+    const uint64_t at = ++steps;
+    SCOPED_TRACE(at);
+    disk.FailNth(at, EIO);
+    whole = Catalog::Open(kPath).ok();
+    auto catalog = Catalog::Open(kPath);
+    ASSERT_TRUE(catalog.ok()) << catalog.status();
+    EXPECT_EQ(Add(**catalog, 1), absl::OkStatus());
+    catalog->reset();
+    disk.Load(*empty);
+
+    // What is left of the same is another each time.
+    for (int cut = 0; cut < 10 && !whole; ++cut) {
+      disk.CutPowerAt(at);
+      std::thread machine([&] {
+        disk.AwaitCut(absl::InfiniteDuration());
+        disk.PowerLost();
+      });
+      EXPECT_FALSE(Catalog::Open(kPath).ok());
+      machine.join();
+      disk.PowerOn(random);
+      catalog = Catalog::Open(kPath);
+      ASSERT_TRUE(catalog.ok()) << catalog.status();
+      EXPECT_EQ(Add(**catalog, 1), absl::OkStatus());
+      catalog->reset();
+      disk.Load(*empty);
+    }
+  }
+  EXPECT_GT(steps, 5u) << "hardly anything was done";
+}
+
 TEST_F(CatalogPowerCutTest, ACommitThatFailedDoesNotComeBack) {
   int number = 0, failures = 0;
   for (int round = 0; round < 300; ++round) {
