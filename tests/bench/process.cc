@@ -1,11 +1,8 @@
 #include "tests/bench/process.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,17 +12,10 @@
 #include <thread>
 
 #include "tests/bench/common.h"
+#include "tests/testing/loopback.h"
 
 namespace ckpt::bench {
 namespace {
-
-sockaddr_in Loopback(int port) {
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  return address;
-}
 
 std::vector<char*> Pointers(const std::vector<std::string>& words) {
   std::vector<char*> pointers;
@@ -95,7 +85,7 @@ void Process::HearOk() {
 
 void Process::WaitForPort(int port) {
   for (int tries = 0; tries < 3000; ++tries) {
-    if (const int fd = ConnectTo(port); fd >= 0) {
+    if (const int fd = test::ConnectTo(port); fd >= 0) {
       close(fd);
       return;
     }
@@ -132,22 +122,9 @@ double Run(const Command& command) {
 }
 
 int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = Loopback(0);
-  socklen_t size = sizeof(address);
-  const bool ok = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  close(fd);
-  if (!ok) Die("no free port");
-  return ntohs(address.sin_port);
-}
-
-int ConnectTo(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const sockaddr_in address = Loopback(port);
-  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) return fd;
-  close(fd);
-  return -1;
+  const int port = test::FindFreePort();
+  if (port == 0) Die("no free port");
+  return port;
 }
 
 }  // namespace ckpt::bench

@@ -52,7 +52,5 @@ double Run(const Command& command);
 
 // A TCP port of 127.0.0.1 that nobody listened on a moment ago.
 int FreePort();
-// A TCP connection to 127.0.0.1, or -1.
-int ConnectTo(int port);
 
 }  // namespace ckpt::bench

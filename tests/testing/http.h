@@ -1,8 +1,6 @@
 // HTTP/1.1 through a plain socket, and Prometheus' text format taken apart.
 #pragma once
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -13,6 +11,8 @@
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "tests/testing/loopback.h"
 
 namespace ckpt::test {
 
@@ -25,22 +25,17 @@ struct HttpReply {
 inline HttpReply Http(int port, const std::string& path, const std::string& method = "GET",
                       int seconds = 20) {
   HttpReply reply;
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
+  const int fd = ConnectTo(port);
+  if (fd < 0) return reply;
   const timeval limit = {.tv_sec = seconds, .tv_usec = 0};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  const std::string request = method + " " + path + " HTTP/1.1\r\nHost: test\r\n\r\n";
+  EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(request.size()));
   std::string all;
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
-    const std::string request = method + " " + path + " HTTP/1.1\r\nHost: test\r\n\r\n";
-    EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(request.size()));
-    char buffer[4096];
-    for (ssize_t n; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;) {
-      all.append(buffer, static_cast<size_t>(n));
-    }
+  char buffer[4096];
+  for (ssize_t n; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;) {
+    all.append(buffer, static_cast<size_t>(n));
   }
   close(fd);
   const size_t end = all.find("\r\n\r\n");

@@ -2,13 +2,10 @@
 // daemon as one. Header-only. One thread at a time a process.
 #pragma once
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +22,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include "tests/testing/loopback.h"
 
 namespace ckpt::test {
 
@@ -46,27 +45,15 @@ inline bool WaitUntil(const std::function<bool()>& done,
 
 // A TCP port of 127.0.0.1 that nobody listened on a moment ago.
 inline int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  const bool ok = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  close(fd);
-  EXPECT_TRUE(ok) << "no free port";
-  return ok ? ntohs(address.sin_port) : 0;
+  const int port = FindFreePort();
+  EXPECT_NE(port, 0) << "no free port";
+  return port;
 }
 
 inline bool Listens(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  const bool ok = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-  close(fd);
-  return ok;
+  const int fd = ConnectTo(port);
+  if (fd >= 0) close(fd);
+  return fd >= 0;
 }
 
 // How a process ended: `code` when it exited, `signal` when one killed it.

@@ -1,7 +1,5 @@
 #include "tests/testing/proxy.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,18 +9,12 @@
 #include <absl/time/clock.h>
 #include <gtest/gtest.h>
 
+#include "tests/testing/loopback.h"
+
 namespace ckpt::test {
 namespace {
 
 constexpr int kPollMs = 20;
-
-sockaddr_in Loopback(int port) {
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  return address;
-}
 
 void SendAll(int to, const char* bytes, ssize_t size) {
   while (size > 0) {
@@ -52,14 +44,9 @@ struct Proxy::Line {
 };
 
 Proxy::Proxy(int target) : target_(target) {
-  listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = Loopback(0);
-  socklen_t size = sizeof(address);
-  const bool ok = bind(listener_, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                  listen(listener_, 128) == 0 &&
-                  getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  EXPECT_TRUE(ok) << "the proxy cannot listen";
-  port_ = ntohs(address.sin_port);
+  listener_ = TcpSocket();
+  port_ = BindToFreePort(listener_);
+  EXPECT_TRUE(port_ != 0 && listen(listener_, 128) == 0) << "the proxy cannot listen";
   acceptor_ = std::thread([this] { Accept(); });
 }
 
@@ -108,11 +95,9 @@ void Proxy::Accept() {
 
 // Both directions of one connection, until either end closes.
 void Proxy::Serve(Line& line) {
-  const int daemon = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int port = target_;
-  const sockaddr_in address = Loopback(port);
-  if (port != 0 &&
-      connect(daemon, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+  const int daemon = port == 0 ? -1 : ConnectTo(port);
+  if (daemon >= 0) {
     {
       absl::MutexLock lock(&mutex_);
       line.daemon = daemon;
@@ -122,7 +107,7 @@ void Proxy::Serve(Line& line) {
     back.join();
   }
   absl::MutexLock lock(&mutex_);
-  close(daemon);
+  if (daemon >= 0) close(daemon);
   close(line.client);
   line.client = line.daemon = -1;
 }

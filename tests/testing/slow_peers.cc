@@ -1,7 +1,5 @@
 #include "tests/testing/slow_peers.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,6 +13,7 @@
 #include <absl/time/clock.h>
 
 #include "proto/channel.h"
+#include "tests/testing/loopback.h"
 
 namespace ckpt::test {
 namespace {
@@ -52,18 +51,11 @@ bool TakeFrame(std::string& bytes, char& type, char& flags) {
 // ---- IdleConnection --------------------------------------------------------------
 
 absl::StatusOr<std::unique_ptr<IdleConnection>> IdleConnection::Open(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int fd = ConnectTo(port);
   if (fd < 0) return absl::UnavailableError(std::strerror(errno));
   std::unique_ptr<IdleConnection> connection(new IdleConnection(fd));
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
   const std::string hello = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(/*SETTINGS*/ 4, "");
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
-      !SendAll(fd, hello)) {
-    return absl::UnavailableError(std::strerror(errno));
-  }
+  if (!SendAll(fd, hello)) return absl::UnavailableError(std::strerror(errno));
   return connection;
 }
 

@@ -12,6 +12,7 @@
 
 #include "tests/bench/common.h"
 #include "tests/bench/disk.h"
+#include "tests/testing/loopback.h"
 
 namespace ckpt::bench {
 namespace {
@@ -59,7 +60,7 @@ Nginx::Nginx(const std::string& directory)
 }
 
 int Nginx::Ask(const std::string& header, const std::string& file) {
-  const int socket = ConnectTo(port_);
+  const int socket = test::ConnectTo(port_);
   if (socket < 0) Die("nginx does not answer");
   if (write(socket, header.data(), header.size()) != static_cast<ssize_t>(header.size())) {
     Die("nginx hung up");
