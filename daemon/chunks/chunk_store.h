@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/os/file_system.h"
 #include "proto/digest.h"
 #include "proto/status.h"
 
@@ -118,6 +119,10 @@ class ChunkStore {
   // record's header always is.
   virtual absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
                             std::span<std::byte> out, bool verify) = 0;
+  // As Read, but where it can without a copy. See os::File::View.
+  virtual absl::StatusOr<std::unique_ptr<os::SharedBytes>> View(const ckpt::Digest& digest,
+                                                                const ChunkLocation& location,
+                                                                bool verify) = 0;
 
   // Reads a chunk's record past all caches and compares what can be compared
   // without its base: the header, the payload, and of an encoded chunk which one

@@ -9,6 +9,21 @@
 #include "daemon/chunks/layout.h"
 
 namespace ckptd {
+namespace {
+
+absl::Status CheckBytes(const ckpt::Digest& digest, const ChunkLocation& location,
+                        std::span<const std::byte> bytes, bool verify) {
+  if (bytes.size() < location.length) {
+    return ChunkDamaged(digest, location, "the pack ends within it");
+  }
+  if (verify && ckpt::HashBytes(bytes.data(), bytes.size()) != digest) {
+    return ChunkDamaged(digest, location, "its bytes have another digest");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status PackReader::Read(const ckpt::Digest& digest, const ChunkLocation& location,
                               std::span<std::byte> out, bool verify) {
   if (out.size() != location.length) {
@@ -16,6 +31,23 @@ absl::Status PackReader::Read(const ckpt::Digest& digest, const ChunkLocation& l
                            fmt::format("a chunk of {} bytes cannot be read into {} bytes",
                                        location.length, out.size()));
   }
+  ASSIGN_OR_RETURN(const std::shared_ptr<os::File> file, OpenRecord(digest, location));
+  ASSIGN_OR_RETURN(const size_t bytes, file->Read(location.offset + kRecordHeaderBytes, out));
+  return CheckBytes(digest, location, out.first(bytes), verify);
+}
+
+absl::StatusOr<std::unique_ptr<os::SharedBytes>> PackReader::View(const ckpt::Digest& digest,
+                                                                  const ChunkLocation& location,
+                                                                  bool verify) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<os::File> file, OpenRecord(digest, location));
+  ASSIGN_OR_RETURN(std::unique_ptr<os::SharedBytes> view,
+                   file->View(location.offset + kRecordHeaderBytes, location.length));
+  RETURN_IF_ERROR(CheckBytes(digest, location, view->bytes(), verify));
+  return view;
+}
+
+absl::StatusOr<std::shared_ptr<os::File>> PackReader::OpenRecord(const ckpt::Digest& digest,
+                                                                 const ChunkLocation& location) {
   absl::StatusOr<std::shared_ptr<os::File>> file = Open(location.pack);
   if (absl::IsNotFound(file.status())) return ChunkDamaged(digest, location, "the pack is gone");
   if (!file.ok()) return file.status();
@@ -34,12 +66,7 @@ absl::Status PackReader::Read(const ckpt::Digest& digest, const ChunkLocation& l
   if (DecodeRecordHeader(raw) != expected) {
     return ChunkDamaged(digest, location, "its record header does not match");
   }
-  ASSIGN_OR_RETURN(const size_t bytes, (*file)->Read(location.offset + raw.size(), out));
-  if (bytes < out.size()) return ChunkDamaged(digest, location, "the pack ends within it");
-  if (verify && ckpt::HashBytes(out.data(), out.size()) != digest) {
-    return ChunkDamaged(digest, location, "its bytes have another digest");
-  }
-  return absl::OkStatus();
+  return file;
 }
 
 void PackReader::Prefetch(std::span<const ChunkLocation> locations) {

@@ -23,9 +23,11 @@ class PackReader {
  public:
   PackReader(PackDirectory* packs, size_t max_open) : packs_(packs), max_open_(max_open) {}
 
-  // As ChunkStore::Read and Prefetch.
+  // As ChunkStore::Read, View and Prefetch, of chunks that are not encoded.
   absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
                     std::span<std::byte> out, bool verify);
+  absl::StatusOr<std::unique_ptr<os::SharedBytes>> View(const ckpt::Digest& digest,
+                                                        const ChunkLocation& location, bool verify);
   void Prefetch(std::span<const ChunkLocation> locations);
 
   // The payload of an encoded chunk's record, of whose bytes the header's digest
@@ -40,6 +42,9 @@ class PackReader {
   using OpenPack = std::pair<PackId, std::shared_ptr<os::File>>;
 
   absl::StatusOr<std::shared_ptr<os::File>> Open(PackId id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The pack that has this record, of which the header was compared.
+  absl::StatusOr<std::shared_ptr<os::File>> OpenRecord(const ckpt::Digest& digest,
+                                                       const ChunkLocation& location);
 
   PackDirectory* const packs_;
   const size_t max_open_;

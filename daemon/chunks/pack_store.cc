@@ -37,6 +37,15 @@ class PackStore final : public ChunkStore {
     return reader_.Read(digest, location, out, verify);
   }
 
+  absl::StatusOr<std::unique_ptr<os::SharedBytes>> View(const ckpt::Digest& digest,
+                                                        const ChunkLocation& location,
+                                                        bool verify) override {
+    if (location.encoded == 0) return reader_.View(digest, location, verify);
+    auto bytes = std::make_unique<os::OwnBytes>(location.length);
+    RETURN_IF_ERROR(ReadEncodedChunk(reader_, digest, location, bytes->memory()));
+    return bytes;
+  }
+
   absl::Status Check(const ckpt::Digest& digest, const ChunkLocation& location) override {
     return checker_.Check(digest, location);
   }

@@ -232,6 +232,13 @@ class RealFileSystem final : public FileSystem {
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<SharedBytes>> File::View(uint64_t offset, size_t length) {
+  auto bytes = std::make_unique<OwnBytes>(length);
+  ASSIGN_OR_RETURN(const size_t read, Read(offset, bytes->memory()));
+  bytes->Shorten(read);
+  return bytes;
+}
+
 std::unique_ptr<FileSystem> NewRealFileSystem(WriteMode mode, DiskMetrics* metrics) {
   return std::make_unique<RealFileSystem>(mode, metrics);
 }

@@ -30,6 +30,27 @@ constexpr uint64_t RoundUpToBlock(uint64_t bytes) {
   return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
 }
 
+// Bytes to look at, as long as this lives.
+class SharedBytes {
+ public:
+  virtual ~SharedBytes() = default;
+  virtual std::span<const std::byte> bytes() const = 0;
+};
+
+// Those in memory of their own.
+class OwnBytes final : public SharedBytes {
+ public:
+  explicit OwnBytes(size_t length)
+      : length_(length), memory_(std::make_unique_for_overwrite<std::byte[]>(length)) {}
+  std::span<std::byte> memory() { return {memory_.get(), length_}; }
+  void Shorten(size_t length) { length_ = length; }
+  std::span<const std::byte> bytes() const override { return {memory_.get(), length_}; }
+
+ private:
+  size_t length_;
+  const std::unique_ptr<std::byte[]> memory_;
+};
+
 // An open file; closed by the destructor. All calls are positioned, so several
 // threads may use one File, on ranges that do not overlap where they write.
 class File {
@@ -61,6 +82,10 @@ class File {
 
   // Reads until `out` is full or the file ends; the number of bytes read.
   virtual absl::StatusOr<size_t> Read(uint64_t offset, std::span<std::byte> out) = 0;
+  // As Read, but where it can without a copy: the page cache's own memory. What is
+  // written to the range or punched out of it meanwhile shows then, and a page that
+  // the kernel took back and the disk gives no more reads as zeros.
+  virtual absl::StatusOr<std::unique_ptr<SharedBytes>> View(uint64_t offset, size_t length);
 
   // fdatasync. After a failure the file's unsynced bytes may be lost while a
   // second call succeeds: never try again (DESIGN.md, decision 4).

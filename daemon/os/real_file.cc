@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "daemon/os/error.h"
+#include "daemon/os/mapping.h"
 
 namespace ckptd::os {
 namespace {
@@ -19,6 +20,9 @@ namespace {
 // The kernel reads at most its read-ahead window (128 KiB by default) for one
 // POSIX_FADV_WILLNEED, whatever the length.
 constexpr uint64_t kPrefetchStep = 128 << 10;
+
+// A few bytes are copied faster than pages are mapped and taken back.
+constexpr size_t kWorthMapping = 64 << 10;
 
 class RealFile final : public File {
  public:
@@ -63,6 +67,13 @@ class RealFile final : public File {
       done += static_cast<size_t>(n);
     }
     return done;
+  }
+
+  absl::StatusOr<std::unique_ptr<SharedBytes>> View(uint64_t offset, size_t length) override {
+    if (length >= kWorthMapping) {
+      if (std::unique_ptr<SharedBytes> mapped = MapRange(fd_.get(), offset, length)) return mapped;
+    }
+    return File::View(offset, length);
   }
 
   absl::Status SyncData() override {

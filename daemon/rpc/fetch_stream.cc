@@ -67,6 +67,14 @@ absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest&
   return indices;
 }
 
+// As memory that gRPC sends from, and then lets go.
+grpc::Slice Lend(std::unique_ptr<os::SharedBytes> view) {
+  const std::span<const std::byte> bytes = view->bytes();
+  return ckpt::BorrowSlice(
+      bytes.data(), bytes.size(), [](void* lent) { delete static_cast<os::SharedBytes*>(lent); },
+      view.release());
+}
+
 absl::Status SendChunks(const Guard& guard, WriteStream& stream, Caller caller,
                         const v1::FetchChunksRequest& request) {
   Store& store = *guard.store();
@@ -79,14 +87,12 @@ absl::Status SendChunks(const Guard& guard, WriteStream& stream, Caller caller,
     reader->Prefetch(std::span(indices).subspan(told, end - told));
     told = end;
     RETURN_IF_ERROR(guard.tokens()->CheckAgain(caller));
-    uint32_t length = reader->manifest().chunks[indices[i]].length;
-    // Read straight into the memory that gRPC sends and then frees.
-    grpc::Slice slice(length);
-    auto* bytes = reinterpret_cast<std::byte*>(const_cast<uint8_t*>(slice.begin()));
-    RETURN_IF_ERROR(reader->Read(indices[i], {bytes, length}, !request.client_compares()));
+    ASSIGN_OR_RETURN(std::unique_ptr<os::SharedBytes> view,
+                     reader->Read(indices[i], !request.client_compares()));
+    const size_t length = view->bytes().size();
     ckpt::ChunkFrame frame;
     frame.chunk_index = indices[i];
-    frame.data.push_back(std::move(slice));
+    frame.data.push_back(Lend(std::move(view)));
     if (!stream.Write(ckpt::EncodeFrame(frame))) return absl::CancelledError("the client is gone");
     store.metrics().sent_chunks.Add();
     store.metrics().sent_bytes.Add(length);

@@ -86,10 +86,14 @@ absl::StatusOr<std::unique_ptr<Store::Reader>> Store::OpenReader(uint64_t checkp
   return reader;
 }
 
-absl::Status Store::Reader::Read(uint32_t index, std::span<std::byte> out, bool compare) {
-  return ReadWith(index, [&](const StoredChunk& chunk) {
-    return store_->chunks_->Read(chunk.digest, chunk.location, out, compare);
-  });
+absl::StatusOr<std::unique_ptr<os::SharedBytes>> Store::Reader::Read(uint32_t index,
+                                                                     bool compare) {
+  std::unique_ptr<os::SharedBytes> view;
+  RETURN_IF_ERROR(ReadWith(index, [&](const StoredChunk& chunk) -> absl::Status {
+    ASSIGN_OR_RETURN(view, store_->chunks_->View(chunk.digest, chunk.location, compare));
+    return absl::OkStatus();
+  }));
+  return view;
 }
 
 absl::Status Store::Reader::Check(uint32_t index, std::span<std::byte> buffer) {

@@ -147,10 +147,11 @@ class Store {
   class Reader {
    public:
     const ckpt::Manifest& manifest() const { return manifest_; }
-    // Chunk `index` of the manifest into `out` (its length). DATA_LOSS marks
-    // the checkpoint damaged. Without `compare` what is read may be anything,
-    // for the caller to compare: a chunk that was moved meanwhile, too.
-    absl::Status Read(uint32_t index, std::span<std::byte> out, bool compare = true);
+    // Chunk `index` of the manifest, without a copy where that can be
+    // (os::File::View); it may outlive the reader. DATA_LOSS marks the checkpoint
+    // damaged. Without `compare` what is read may be anything, for the caller to
+    // compare: a chunk that was moved meanwhile, too.
+    absl::StatusOr<std::unique_ptr<os::SharedBytes>> Read(uint32_t index, bool compare = true);
     // Says that these chunks will be read soon.
     void Prefetch(std::span<const uint32_t> indices);
     // As Read, of what the disk holds, past all caches; `buffer` has room for it.

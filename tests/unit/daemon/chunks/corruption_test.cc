@@ -28,7 +28,7 @@ class CorruptionTest : public ::testing::Test {
     auto writer = MustCreate(*store_, kId);
     chunks_.push_back(MustAppend(*writer, RandomBytes(5000, 1)));
     EXPECT_TRUE(writer->AppendNote("a note").ok());
-    chunks_.push_back(MustAppend(*writer, RandomBytes(12000, 2)));
+    chunks_.push_back(MustAppend(*writer, RandomBytes(70'000, 2)));
     chunks_.push_back(MustAppend(*writer, RandomBytes(100, 3)));
     EXPECT_TRUE(writer->MakeDurable().ok());
     pristine_ = *fs_->ReadFile(path_);

@@ -233,9 +233,14 @@ TEST_F(FailureTest, FailedReadsPunchesAndRemovalsSaySo) {
   const Written written = MustAppend(*writer, RandomBytes(10000, 1));
   ASSERT_TRUE(writer->MakeDurable().ok());
   ExpectReadable(*store_, written);
+  const auto& [digest, location] = written.chunk;
+  std::vector<std::byte> bytes(location.length);
   for (int nth = 1; nth <= 2; ++nth) {
     fs_.FailNth(Op::kRead, nth);
-    EXPECT_EQ(ckpt::ReasonOf(ReadBack(*store_, written.chunk)), ckpt::reason::kIoError);
+    EXPECT_EQ(ckpt::ReasonOf(store_->Read(digest, location, bytes, true)), ckpt::reason::kIoError);
+    fs_.FailNth(Op::kRead, nth);
+    EXPECT_EQ(ckpt::ReasonOf(store_->View(digest, location, true).status()),
+              ckpt::reason::kIoError);
   }
   fs_.FailNth(Op::kPunch, 1);
   EXPECT_EQ(ckpt::ReasonOf(store_->Punch(written.chunk.location)), ckpt::reason::kIoError);

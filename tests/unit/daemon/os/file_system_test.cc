@@ -1,9 +1,13 @@
 #include "daemon/os/file_system.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
@@ -108,6 +112,79 @@ TEST_F(FileSystemTest, BlocksAreWrittenAndReadAtTheirPositions) {
   EXPECT_EQ(read[2 * kBlockBytes], std::byte{8});
   EXPECT_EQ((*reader)->Read(2 * kBlockBytes, read).value_or(0), kBlockBytes);  // the end
   EXPECT_EQ((*reader)->Read(1 << 20, read).value_or(1), 0u);
+}
+
+TEST_F(FileSystemTest, AViewHasWhatAReadHas) {
+  std::string contents(1 << 20, '\0');
+  for (size_t i = 0; i < contents.size(); ++i) contents[i] = static_cast<char>(i * 7 + i / 251);
+  contents += "and an end within a page";
+  ASSERT_TRUE(fs_->ReplaceFile(dir_ / "f", contents).ok());
+  const auto file = fs_->OpenForRead(dir_ / "f");
+  ASSERT_TRUE(file.ok()) << file.status();
+  for (const auto& [offset, length] : std::vector<std::pair<size_t, size_t>>{
+           {0, contents.size()}, {1, 1 << 19}, {kBlockBytes, 100}, {kBlockBytes - 1, 200'000},
+           {0, contents.size() + 1}, {contents.size() - 100'000, 200'000}, {contents.size() - 5, 9},
+           {contents.size(), 1}, {1 << 30, 1 << 20}, {7, 0}}) {
+    SCOPED_TRACE(fmt::format("{} + {}", offset, length));
+    const auto view = (*file)->View(offset, length);
+    ASSERT_TRUE(view.ok()) << view.status();
+    const auto bytes = (*view)->bytes();
+    EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+              std::string_view(contents).substr(std::min(offset, contents.size()), length));
+  }
+}
+
+TEST_F(FileSystemTest, AViewOutlivesItsFile) {
+  ASSERT_TRUE(fs_->ReplaceFile(dir_ / "f", std::string(1 << 20, 'x')).ok());
+  std::unique_ptr<SharedBytes> view;
+  {
+    const auto file = fs_->OpenForRead(dir_ / "f");
+    ASSERT_TRUE(file.ok()) << file.status();
+    auto viewed = (*file)->View(0, 1 << 20);
+    ASSERT_TRUE(viewed.ok()) << viewed.status();
+    view = *std::move(viewed);
+  }
+  ASSERT_TRUE(fs_->Remove(dir_ / "f").ok());
+  EXPECT_TRUE(std::ranges::all_of(view->bytes(), [](std::byte b) { return b == std::byte{'x'}; }));
+}
+
+TEST_F(FileSystemTest, PagesThatAreGoneReadAsZerosInAView) {
+  constexpr size_t kBytes = 1 << 20, kLeft = kBytes / 4;
+  ASSERT_TRUE(fs_->ReplaceFile(dir_ / "f", std::string(kBytes, 'x')).ok());
+  const auto file = fs_->OpenForUpdate(dir_ / "f");
+  ASSERT_TRUE(file.ok()) << file.status();
+  // Several at once, so that each finds what is its own.
+  std::vector<std::unique_ptr<SharedBytes>> views;
+  for (int i = 0; i < 8; ++i) {
+    auto view = (*file)->View(0, kBytes);
+    ASSERT_TRUE(view.ok()) << view.status();
+    views.push_back(*std::move(view));
+  }
+  views.erase(views.begin() + 3);
+  ASSERT_TRUE((*file)->Truncate(kLeft).ok());
+  for (const auto& view : views) {
+    const auto bytes = view->bytes();
+    ASSERT_EQ(bytes.size(), kBytes);
+    for (size_t i = 0; i < kBytes; ++i) {
+      ASSERT_EQ(bytes[i], i < kLeft ? std::byte{'x'} : std::byte{0}) << i;
+    }
+  }
+}
+
+TEST(BusErrorTest, EndsTheProcessWhereItWasNoView) {
+  const auto look_behind_the_end = [] {
+    TempDir dir;
+    const auto fs = NewRealFileSystem();
+    if (!fs->ReplaceFile(dir / "f", std::string(1 << 20, 'x')).ok()) return;
+    const auto file = fs->OpenForRead(dir / "f");
+    const auto view = (*file)->View(0, 1 << 20);
+    const int fd = open((dir / "f").c_str(), O_RDONLY);
+    const auto* others = static_cast<const volatile char*>(
+        mmap(nullptr, 2 << 20, PROT_READ, MAP_SHARED, fd, 0));
+    if (others[0] != 'x') return;
+    static_cast<void>(others[(2 << 20) - 1]);
+  };
+  EXPECT_EXIT(look_behind_the_end(), testing::KilledBySignal(SIGBUS), "");
 }
 
 TEST_F(FileSystemTest, ADirectReadEndsWhereTheFileDoes) {

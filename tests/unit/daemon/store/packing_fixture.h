@@ -1,6 +1,7 @@
 // A store that packs its history, and trainings' states to push into it.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "daemon/catalog/encoding.h"
@@ -110,9 +111,10 @@ class PackingTest : public StoreTest {
       const auto reader = Get(store_->OpenReader(ids_.at(step), 0));
       EXPECT_EQ(reader->manifest(), state.manifest);
       for (uint32_t i = 0; i < state.manifest.chunks.size(); ++i) {
-        std::vector<std::byte> bytes(state.manifest.chunks[i].length);
-        ASSERT_EQ(Why(reader->Read(i, bytes)), "OK");
-        EXPECT_EQ(std::memcmp(bytes.data(), state.bytes.data() + offsets[i], bytes.size()), 0);
+        const auto bytes = Get(reader->Read(i));
+        EXPECT_TRUE(std::ranges::equal(
+            bytes->bytes(),
+            std::span(state.bytes).subspan(offsets[i], state.manifest.chunks[i].length)));
       }
     }
     EXPECT_TRUE(store_->Verify(r_, 0, [](const auto& p) { return p.damages.empty(); }).ok());

@@ -1,5 +1,7 @@
 // Space: what comes back, what stays, what is refused, and what a failed write
 // leaves behind.
+#include <algorithm>
+
 #include "tests/unit/daemon/store/fixture.h"
 
 namespace ckptd {
@@ -56,10 +58,9 @@ TEST_F(StoreTest, WhatIsBeingReadKeepsItsSpaceUntilTheReaderIsDone) {
   EXPECT_THAT(Reasons()[1], HasSubstr("leased by a reader"));
   EXPECT_EQ(Why(store_->DeleteCheckpoints(r_, {first}, false)), "CHECKPOINT_HELD");
   EXPECT_EQ(Why(store_->DeleteRun(r_, false)), "CHECKPOINT_HELD");
-  std::vector<std::byte> bytes(kChunkBytes);
   for (uint32_t i = 0; i < 4; ++i) {
-    EXPECT_EQ(Why(reader->Read(i, bytes)), "OK");
-    EXPECT_EQ(bytes, BytesOf(static_cast<int>(i) + 1));
+    const auto bytes = Get(reader->Read(i));
+    EXPECT_TRUE(std::ranges::equal(bytes->bytes(), BytesOf(static_cast<int>(i) + 1)));
   }
   reader.reset();
   EXPECT_TRUE(Eventually([&] { return PackFiles().size() == 1; }));
@@ -216,14 +217,13 @@ TEST_F(StoreTest, APackThatCannotBeRemovedIsTriedAgain) {
 TEST_F(StoreTest, DamageOnDiskIsFoundByReadingAndSaidOnce) {
   const auto ids = PushSteps("a", {1, 2});
   Corrupt(ids.at(2));
-  std::vector<std::byte> bytes(kChunkBytes);
   {
     auto reader = Get(store_->OpenReader(ids.at(2), 0));
     // Who compares for himself is given what lies there, and nothing is said.
-    EXPECT_EQ(Why(reader->Read(0, bytes, /*compare=*/false)), "OK");
+    EXPECT_EQ(Why(reader->Read(0, /*compare=*/false)), "OK");
     EXPECT_EQ(Get(store_->GetCheckpoint(ids.at(2))).damage, "");
-    EXPECT_EQ(Why(reader->Read(0, bytes)), "CHUNK_DAMAGED");
-    EXPECT_EQ(Why(reader->Read(0, bytes)), "CHUNK_DAMAGED");
+    EXPECT_EQ(Why(reader->Read(0)), "CHUNK_DAMAGED");
+    EXPECT_EQ(Why(reader->Read(0)), "CHUNK_DAMAGED");
   }
   EXPECT_THAT(Get(store_->GetCheckpoint(ids.at(2))).damage, HasSubstr("rank 0, chunk 0"));
   std::vector<std::string> found;
@@ -272,8 +272,7 @@ TEST_F(StoreTest, AReaderFromBeforeTheHealingReadsWhatHealedIt) {
   Damage(first);
   const uint64_t second = Push({.step = 2, .seeds = {7}}).id;
   ASSERT_TRUE(IsReclaimed());
-  std::vector<std::byte> bytes(kChunkBytes);
-  EXPECT_EQ(Why(reader->Read(0, bytes)), "OK");
+  EXPECT_EQ(Why(reader->Read(0)), "OK");
   EXPECT_EQ(Get(store_->GetCheckpoint(second)).damage, "");
   reader.reset();
 }
