@@ -1,7 +1,10 @@
 #include "daemon/monitor/http_server.h"
 
 #include <atomic>
+#include <functional>
+#include <future>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include <absl/strings/numbers.h>
@@ -35,16 +38,26 @@ void Send(mg_connection* connection, const HttpServer::Response& response, bool 
   mg_write(connection, response.body.data(), response.body.size());
 }
 
-// `routes`: by path. They are looked up here, since civetweb takes each of its own
-// for the beginning of longer paths too.
-int Handle(mg_connection* connection, void* routes) {
+// On a thread of its own: those of civetweb have a stack of 100 KiB, which SQLite
+// and the text of all metrics come too near to.
+HttpServer::Response Ask(const HttpServer::Handler& handler) {
+  try {
+    return std::async(std::launch::async, std::cref(handler)).get();
+  } catch (const std::system_error& error) {
+    return {.status = 503, .body = fmt::format("no thread to answer: {}\n", error.what())};
+  }
+}
+
+// For each request. Paths are looked up here, since civetweb takes each of its own
+// for the beginning of longer ones too, and knows none before it listens.
+int Handle(mg_connection* connection) {
   const mg_request_info& request = *mg_get_request_info(connection);
   const std::string_view method = request.request_method;
-  const auto& handlers = *static_cast<const HttpServer::Routes*>(routes);
+  const auto& handlers = *static_cast<const HttpServer::Routes*>(request.user_data);
   const auto found = handlers.find(request.local_uri);
   HttpServer::Response response{.status = 404, .body = "nothing is served at this path\n"};
   if (found != handlers.end() && (method == "GET" || method == "HEAD")) {
-    response = found->second();
+    response = Ask(found->second);
   } else if (found != handlers.end()) {
     response = {.status = 405, .body = "only GET is served here\n"};
   }
@@ -72,8 +85,9 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
                            "request_timeout_ms", kRequestTimeoutMs, nullptr};
   mg_callbacks callbacks{};
   callbacks.log_message = Log;
+  callbacks.begin_request = Handle;
   mg_init_data init{
-      .callbacks = &callbacks, .user_data = nullptr, .configuration_options = options};
+      .callbacks = &callbacks, .user_data = &server->routes_, .configuration_options = options};
   server->context_ = mg_start2(&init, nullptr);
   mg_server_port bound{};
   if (server->context_ == nullptr || mg_get_server_ports(server->context_, 1, &bound) != 1) {
@@ -83,7 +97,6 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
                     "is it not an address of this machine?",
                     address));
   }
-  mg_set_request_handler(server->context_, "/", Handle, &server->routes_);
   server->host_ = address.substr(0, colon);
   if (server->host_ == "0.0.0.0") server->host_ = "127.0.0.1";
   server->port_ = bound.port;

@@ -51,6 +51,17 @@ TEST(HttpServerTest, ServesItsPathsAndNothingElse) {
   EXPECT_THAT(Http(PortOf(**server), "/good").head, HasSubstr("Content-Type: text/x\r\n"));
 }
 
+TEST(HttpServerTest, AHandlerHasAsMuchStackAsAnyThread) {
+  const auto use = [] {
+    volatile char room[1 << 20];
+    for (size_t i = 0; i < sizeof(room); i += 1024) room[i] = 1;
+    return HttpServer::Response{.body = room[0] == 1 ? "enough\n" : ""};
+  };
+  auto server = HttpServer::Start("127.0.0.1:0", {{"/", use}});
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_EQ(Http(PortOf(**server), "/").body, "enough\n");
+}
+
 TEST(HttpServerTest, OneThatHangsLeavesTheOthersToAnswer) {
   absl::Notification go_on;
   auto server =
