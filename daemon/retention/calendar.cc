@@ -1,5 +1,7 @@
 #include "daemon/retention/calendar.h"
 
+#include <algorithm>
+
 #include <absl/time/civil_time.h>
 #include <fmt/format.h>
 
@@ -25,7 +27,11 @@ const PeriodName& NameOf(Period period) {
 }
 
 std::string BucketOf(Period period, absl::Time time) {
-  const absl::CivilHour hour = absl::ToCivilHour(time, absl::UTCTimeZone());
+  // At the ends of time the arithmetic of days overflows.
+  static const absl::Time first = absl::FromCivil(absl::CivilDay(1), absl::UTCTimeZone());
+  static const absl::Time last = absl::FromCivil(absl::CivilDay(9999, 12, 31), absl::UTCTimeZone());
+  const absl::CivilHour hour =
+      absl::ToCivilHour(std::clamp(time, first, last), absl::UTCTimeZone());
   switch (period) {
     case Period::kHour:
       return fmt::format("{:04}-{:02}-{:02} {:02}h", hour.year(), hour.month(), hour.day(),
