@@ -218,10 +218,8 @@ absl::Status NotWhole(std::string_view what) {
 std::optional<Bytes> EncodeChunk(const ckpt::Digest& digest, View chunk,
                                  const std::optional<CodecBase>& base,
                                  const CodecOptions& options) {
-  if (chunk.empty() || chunk.size() > ckpt::kMaxChunkBytes ||
-      !IsElementSize(options.element_bytes)) {
-    return {};
-  }
+  if (!IsElementSize(options.element_bytes)) return {};
+  if (chunk.size() < options.element_bytes || chunk.size() > ckpt::kMaxChunkBytes) return {};
   Bytes best = Encode(digest, chunk, std::nullopt, options);
   if (base && base->bytes.size() == chunk.size()) {
     Bytes difference = Encode(digest, chunk, base, options);
@@ -245,7 +243,7 @@ std::optional<EncodedHeader> DecodeHeader(View encoded) {
   base.bytes = GetAt<decltype(base.bytes)>(at + 48);
   if (GetAt<uint16_t>(at + 6) != 0 || GetAt<uint32_t>(at + 12) != 0) return {};
   if (!IsElementSize(header.element_bytes)) return {};
-  if (header.length == 0 || header.length > ckpt::kMaxChunkBytes) return {};
+  if (header.length < header.element_bytes || header.length > ckpt::kMaxChunkBytes) return {};
   if (codec == Codec::kDifferences) {
     header.base = base;
   } else if (codec != Codec::kPlanes || base != ckpt::Digest{}) {
