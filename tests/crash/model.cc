@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <unordered_map>
+#include <unordered_set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -189,28 +189,32 @@ std::string RunModel::Difference(const std::optional<std::vector<Checkpoint>>& l
 }
 
 Bounds StoredBytes(const std::vector<const RunModel*>& runs) {
-  std::unordered_map<Digest, uint64_t> extents;
-  const auto add = [&](const Known& known) {
-    for (const auto& shard : known.shards) {
-      for (const Chunk& chunk : shard->manifest.chunks) {
-        extents.emplace(chunk.digest, ckptd::RecordExtent(chunk.length));
-      }
-    }
-  };
-  const auto sum = [&] {
+  using Seen = std::unordered_set<Digest>;
+  // Bytes of the shard's chunks that were not seen before.
+  const auto add = [](const Shard& shard, Seen& seen) {
     uint64_t bytes = 0;
-    for (const auto& [digest, extent] : extents) bytes += extent;
+    for (const Chunk& chunk : shard.manifest.chunks) {
+      if (seen.insert(chunk.digest).second) bytes += ckptd::RecordExtent(chunk.length);
+    }
     return bytes;
   };
   Bounds bounds;
+  Seen kept;
   for (const RunModel* run : runs) {
-    for (const auto& [id, known] : run->kept) add(known);
+    for (const auto& [id, known] : run->kept) {
+      for (const auto& shard : known.shards) bounds.least += add(*shard, kept);
+    }
   }
-  bounds.least = sum();
+  bounds.most = bounds.least;
   for (const RunModel* run : runs) {
-    for (const Known& known : run->unfinished) add(known);
+    for (const Known& known : run->unfinished) {
+      // Once each: what was not there when it was offered may have come since.
+      for (const auto& shard : known.shards) {
+        Seen of_shard;
+        bounds.most += add(*shard, of_shard);
+      }
+    }
   }
-  bounds.most = sum();
   return bounds;
 }
 
