@@ -9,11 +9,10 @@
 #include <CLI/CLI.hpp>
 #include <absl/strings/ascii.h>
 #include <absl/strings/numbers.h>
-#include <absl/strings/str_join.h>
-#include <absl/strings/str_split.h>
 #include <fmt/format.h>
 
-#include "proto/convert.h"
+#include "daemon/flag_values.h"
+#include "daemon/policy_flags.h"
 #include "proto/limits.h"
 #include "proto/names.h"
 
@@ -22,7 +21,7 @@ namespace {
 
 constexpr uint64_t kLeastMemory = 64ull << 20;
 
-// Durations and the best rule come as text and are parsed after CLI11 is done.
+// Durations and limits come as text and are parsed after CLI11 is done.
 struct Texts {
   std::string drain_timeout = "30s";
   std::string metrics_listen = "none";
@@ -36,130 +35,13 @@ struct Texts {
   std::string quota_bytes = "none", quota_checkpoints = "none", quota_uploads = "none";
   std::string audit_log = "default";
   std::string idle_timeout = "2m";
-  std::string keep_last = "3";
-  std::vector<std::string> keep_best = {"1:val_loss:min"};
-  bool keep_all = false;
-  uint64_t keep_every_steps = 0;
-  std::string keep_within;
-  uint32_t keep_hourly = 0, keep_daily = 0, keep_weekly = 0, keep_monthly = 0, keep_yearly = 0;
-  uint64_t keep_bytes = 0;
-  std::string metric_grace = "1h";
-  std::string restore_grace = "0s";
-  std::string upload_deadline = "24h";
+  PolicyFlags policy;
 };
 
 std::string DefaultDataDir() {
   if (const char* state = std::getenv("STATE_DIRECTORY")) return state;  // from systemd
   if (const char* home = std::getenv("HOME")) return std::string(home) + "/.local/share/ckptd";
   return "/var/lib/ckptd";
-}
-
-absl::StatusOr<absl::Duration> ParseTime(const char* name, const std::string& text) {
-  absl::Duration duration;
-  if (!absl::ParseDuration(text, &duration) || duration < absl::ZeroDuration()) {
-    return ckpt::BadField(name, fmt::format("{}: \"{}\" is no length of time; write for example "
-                                            "90s, 15m or 24h", name, ckpt::Printable(text)));
-  }
-  return duration;
-}
-
-absl::StatusOr<ckpt::BestRule> ParseBest(const std::string& text) {
-  std::vector<std::string> parts = absl::StrSplit(text, ':');
-  ckpt::BestRule rule;
-  bool good = parts.size() == 3 && absl::SimpleAtoi(parts[0], &rule.count) &&
-              (parts[2] == "min" || parts[2] == "max");
-  if (!good) {
-    return ckpt::BadField("keep-best", fmt::format("keep-best: \"{}\" is not N:METRIC:min or "
-                                                   "N:METRIC:max; write for example "
-                                                   "1:val_loss:min", ckpt::Printable(text)));
-  }
-  rule.metric = parts[1];
-  rule.mode = parts[2] == "min" ? ckpt::MetricMode::kMin : ckpt::MetricMode::kMax;
-  return rule;
-}
-
-absl::StatusOr<ckpt::Policy> ParsePolicy(const Texts& texts) {
-  ckpt::Policy policy;
-  ASSIGN_OR_RETURN(policy.metric_grace, ParseTime("metric-grace", texts.metric_grace));
-  ASSIGN_OR_RETURN(policy.restore_grace, ParseTime("restore-grace", texts.restore_grace));
-  ASSIGN_OR_RETURN(policy.upload_deadline, ParseTime("upload-deadline", texts.upload_deadline));
-  if (!texts.keep_all) {
-    if (uint32_t count = 0; absl::SimpleAtoi(texts.keep_last, &count)) policy.keep_last = count;
-    for (const std::string& text : texts.keep_best) {
-      if (text.empty() || text == "none") continue;
-      ASSIGN_OR_RETURN(ckpt::BestRule rule, ParseBest(text));
-      policy.keep_best.push_back(rule);
-    }
-    // Absent is off; a zero that was written out was refused.
-    auto set = [](auto& rule, auto value) {
-      if (value != 0) rule = value;
-    };
-    set(policy.keep_every_steps, texts.keep_every_steps);
-    set(policy.keep_hourly, texts.keep_hourly);
-    set(policy.keep_daily, texts.keep_daily);
-    set(policy.keep_weekly, texts.keep_weekly);
-    set(policy.keep_monthly, texts.keep_monthly);
-    set(policy.keep_yearly, texts.keep_yearly);
-    set(policy.keep_bytes, texts.keep_bytes);
-    if (!texts.keep_within.empty()) {
-      ASSIGN_OR_RETURN(policy.keep_within, ParseTime("keep-within", texts.keep_within));
-    }
-  }
-  RETURN_IF_ERROR(ckpt::CheckPolicy(policy));
-  return policy;
-}
-
-std::string Quoted(const std::string& text) { return fmt::format("\"{}\"", ckpt::Printable(text)); }
-
-// CLI11 puts the flag's name before what these say.
-CLI::Validator CountUpTo(uint64_t most, bool or_none = false) {
-  return CLI::Validator(
-      [=](const std::string& text) -> std::string {
-        if (or_none && text == "none") return "";
-        uint64_t value = 0;
-        if (!absl::SimpleAtoi(text, &value) || value > most) {
-          return fmt::format("{} is no whole number from 1 to {}", Quoted(text), most);
-        }
-        if (value > 0) return "";
-        return fmt::format("zero would keep nothing; {} to turn it off",
-                           or_none ? "write none" : "leave it out");
-      },
-      "");
-}
-CLI::Validator Count32() { return CountUpTo(UINT32_MAX); }
-CLI::Validator Count64() { return CountUpTo(UINT64_MAX); }
-
-CLI::Validator OneOf(std::vector<std::string> words) {
-  return CLI::Validator(
-      [words](const std::string& text) -> std::string {
-        if (std::find(words.begin(), words.end(), text) != words.end()) return "";
-        return fmt::format("{} is none of {}", Quoted(text), absl::StrJoin(words, ", "));
-      },
-      "");
-}
-
-CLI::Validator Size() {
-  return CLI::Validator(
-      [](std::string& text) -> std::string {
-        const std::string was = text;
-        try {
-          if (CLI::AsSizeValue(false)(text).empty()) return "";
-        } catch (const CLI::Error&) {
-        }
-        return fmt::format("{} is no size; write for example 512MiB or 50GiB", Quoted(was));
-      },
-      "");
-}
-
-absl::StatusOr<uint64_t> ParseLimit(const char* name, const std::string& text) {
-  if (text == "none") return uint64_t{0};
-  std::string number = text;
-  uint64_t bytes = 0;
-  // The validator writes the size out as a number.
-  if (Size()(number).empty() && absl::SimpleAtoi(number, &bytes) && bytes > 0) return bytes;
-  return ckpt::BadField(name, fmt::format("{}: {} is no size above zero; write for example 500GiB, "
-                                          "or none",
-                                          name, Quoted(text)));
 }
 
 // "CKPTD_KEEP_LAST"; empty for what the environment does not set.
@@ -217,34 +99,6 @@ std::string SentenceOf(const CLI::App& app, const CLI::ParseError& error) {
   return error.what();
 }
 
-void AddPolicyOptions(CLI::App& app, Texts& texts) {
-  auto add = [&](const char* name, auto& value, const char* text) {
-    return app.add_option(name, value, text)->group("Default policy, for runs without their own");
-  };
-  add("--keep-last", texts.keep_last, "Keep the newest N, or none for no such rule (default 3)")
-      ->check(CountUpTo(UINT32_MAX, /*or_none=*/true));
-  add("--keep-best", texts.keep_best,
-      "Keep the best N by a metric: N:METRIC:min|max, or none (default 1:val_loss:min)")
-      ->delimiter(',');
-  add("--keep-every-steps", texts.keep_every_steps, "Keep the nearest to each multiple of S steps")
-      ->check(Count64());
-  add("--keep-within", texts.keep_within, "Keep this long before the newest commit");
-  add("--keep-hourly", texts.keep_hourly, "Keep one of each of the last N hours that have one")
-      ->check(Count32());
-  add("--keep-daily", texts.keep_daily, "The same for days")->check(Count32());
-  add("--keep-weekly", texts.keep_weekly, "The same for weeks")->check(Count32());
-  add("--keep-monthly", texts.keep_monthly, "The same for months")->check(Count32());
-  add("--keep-yearly", texts.keep_yearly, "The same for years")->check(Count32());
-  add("--keep-bytes", texts.keep_bytes, "Keep the newest that fit together, such as 50GiB")
-      ->transform(Size())
-      ->check(Count64());
-  app.add_flag("--keep-all", texts.keep_all, "No rules: keep everything")
-      ->group("Default policy, for runs without their own");
-  add("--metric-grace", texts.metric_grace, "How long an announced metric is waited for");
-  add("--restore-grace", texts.restore_grace, "How long a removed checkpoint can be brought back");
-  add("--upload-deadline", texts.upload_deadline, "When unfinished uploads are dropped");
-}
-
 absl::Status Finish(const Texts& texts, Config& config) {
   if (config.listen.empty()) config.listen = {ckpt::kDefaultAddress};
   ASSIGN_OR_RETURN(config.drain_timeout, ParseTime("drain-timeout", texts.drain_timeout));
@@ -280,7 +134,7 @@ absl::Status Finish(const Texts& texts, Config& config) {
   config.audit_log = texts.audit_log == "default" ? config.data_dir + "/audit.log"
                      : texts.audit_log == "none"  ? ""
                                                   : texts.audit_log;
-  ASSIGN_OR_RETURN(config.default_policy, ParsePolicy(texts));
+  ASSIGN_OR_RETURN(config.default_policy, texts.policy.Parse());
   return absl::OkStatus();
 }
 
@@ -414,7 +268,7 @@ Config LoadConfig(int argc, const char* const* argv) {
       ->type_name("FILE")
       ->configurable(false)
       ->needs(rebuild);
-  AddPolicyOptions(app, texts);
+  texts.policy.AddTo(app);
   for (CLI::Option* option : app.get_options()) {
     if (std::string variable = VariableOf(*option); !variable.empty()) option->envname(variable);
     if (option->get_items_expected_max() == 1) option->take_last();
