@@ -5,6 +5,7 @@
 
 #include "daemon/rpc/answer.h"
 #include "daemon/rpc/service.h"
+#include "daemon/store/reader.h"
 #include "proto/chunk_frame.h"
 #include "proto/chunking.h"
 #include "proto/names.h"

@@ -2,6 +2,7 @@
 
 #include "daemon/rpc/answer.h"
 #include "daemon/rpc/service.h"
+#include "daemon/store/reader.h"
 #include "proto/convert.h"
 #include "proto/limits.h"
 #include "proto/names.h"

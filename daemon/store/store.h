@@ -6,8 +6,8 @@
 // those documented with each call in service.proto.
 //
 // Implemented by subject: store.cc (open, close), push.cc (attempt, upload),
-// commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, fetch),
-// verify.cc (verify, scrub), keeping.cc (policy, prune, delete, pins, aliases),
+// commit.cc, resume.cc (tickets, load reports, rewind), read.cc (resolve, open what is to
+// be read), verify.cc (verify, scrub), keeping.cc (policy, prune, delete, pins, aliases),
 // budget.cc, quota.cc, owners.cc, looking.cc (lists and figures), once.cc (the memory
 // of answers), operation.cc (health, load, drain), backup.cc.
 #pragma once
@@ -143,32 +143,7 @@ class Store {
   absl::StatusOr<Resolved> Resolve(const ckpt::RunName& run, const ckpt::Selector& selector,
                                    bool include_removed);
 
-  // A shard open for reading, leased as long as this lives. Thread-safe.
-  class Reader {
-   public:
-    const ckpt::Manifest& manifest() const { return manifest_; }
-    // Chunk `index` of the manifest, without a copy where that can be
-    // (os::File::View); it may outlive the reader. DATA_LOSS marks the checkpoint
-    // damaged. Without `compare` what is read may be anything, for the caller to
-    // compare: a chunk that was moved meanwhile, too.
-    absl::StatusOr<std::unique_ptr<os::SharedBytes>> Read(uint32_t index, bool compare = true);
-    // Says that these chunks will be read soon.
-    void Prefetch(std::span<const uint32_t> indices);
-    // As Read, of what the disk holds, past all caches; `buffer` has room for it.
-    absl::Status Check(uint32_t index, std::span<std::byte> buffer);
-
-   private:
-    friend class Store;
-    // `read(chunk)`, again where the chunk has moved meanwhile; marks damage.
-    template <typename F>
-    absl::Status ReadWith(uint32_t index, F read);
-    Store* store_ = nullptr;
-    uint64_t checkpoint_id_ = 0;
-    uint32_t rank_ = 0;
-    ckpt::Manifest manifest_;
-    std::unordered_map<ckpt::Digest, ChunkLocation> locations_;
-    Lease lease_;
-  };
+  class Reader;  // of a shard (reader.h)
   // DATA_LOSS/MANIFEST_DAMAGED marks the checkpoint damaged.
   absl::StatusOr<std::unique_ptr<Reader>> OpenReader(uint64_t checkpoint_id, uint32_t rank);
 
@@ -424,15 +399,6 @@ class Store {
   uint64_t AnnouncedBytes(int64_t project_id);
 
   absl::Status FlagFruitless(catalog::WriteTxn& txn, const catalog::RunRow& run);
-  // Chunks move while they are read: to where they lie encoded. Looks again
-  // where this one lies; false where it, and its bases, are where it says.
-  absl::StatusOr<bool> FindMoved(uint64_t checkpoint_id, StoredChunk& chunk);
-  // Of a chunk that cannot be read and its bases, the one at fault.
-  StoredChunk FindCulprit(const StoredChunk& chunk);
-  // The chunk was read for the checkpoint and is not what its digest says: flags
-  // all who refer to it.
-  absl::Status MarkDamaged(uint64_t checkpoint_id, const StoredChunk& chunk,
-                           const std::string& text);
   absl::Status MarkManifestDamaged(uint64_t checkpoint_id, uint32_t rank);
   // Reads what is not removed of `checkpoints`, adding to `progress`.
   absl::Status VerifyThese(const std::vector<ckpt::Checkpoint>& checkpoints,

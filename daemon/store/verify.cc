@@ -6,7 +6,7 @@
 #include "daemon/catalog/damage.h"
 #include "daemon/store/damage.h"
 #include "daemon/store/errors.h"
-#include "daemon/store/store.h"
+#include "daemon/store/reader.h"
 #include "proto/chunking.h"
 
 namespace ckptd {
@@ -31,11 +31,9 @@ absl::StatusOr<bool> VerifyShard(Store& store, const ckpt::Checkpoint& c, uint32
   RETURN_IF_ERROR(reader.status());
   const ckpt::Manifest& manifest = (*reader)->manifest();
   const std::vector<uint64_t> offsets = ckpt::ChunkOffsets(manifest);
-  std::vector<std::byte> buffer;
   bool whole = true;
   for (uint32_t i = 0; i < manifest.chunks.size(); ++i) {
-    buffer.resize(manifest.chunks[i].length);
-    absl::Status status = (*reader)->Check(i, buffer);
+    absl::Status status = (*reader)->Check(i);
     if (absl::IsDataLoss(status)) {
       whole = false;
       for (const ckpt::Entry& entry : manifest.entries) {

@@ -6,6 +6,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "daemon/store/reader.h"
 #include "daemon/store/store.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/testing/fake_clock.h"

@@ -18,6 +18,7 @@
 
 #include "daemon/os/clock.h"
 #include "daemon/os/file_system.h"
+#include "daemon/store/reader.h"
 #include "daemon/store/store.h"
 #include "tests/bench/catalog/history.h"
 #include "tests/bench/median.h"

@@ -24,6 +24,7 @@
 #include "daemon/catalog/checkpoints.h"
 #include "daemon/catalog/chunks.h"
 #include "daemon/chunks/layout.h"
+#include "daemon/store/reader.h"
 #include "daemon/store/store.h"
 #include "tests/testing/fake_clock.h"
 #include "tests/testing/faulty_file_system.h"
