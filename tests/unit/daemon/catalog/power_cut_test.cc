@@ -91,6 +91,11 @@ TEST_F(CatalogPowerCutTest, KeepsWhatWasCommittedAndNoHalves) {
 
 TEST_F(CatalogPowerCutTest, MayBeCutShortAtEveryStepOfItsCreation) {
   const std::shared_ptr<const os::SimulatedDisk::Image> empty = disk.Save();
+  const auto expect_usable = [&] {
+    const auto catalog = Catalog::Open(kPath);
+    ASSERT_TRUE(catalog.ok()) << catalog.status();
+    EXPECT_EQ(Add(**catalog, 1), absl::OkStatus());
+  };
   bool whole = false;
   uint64_t steps = 0;
   while (!whole) {
@@ -98,10 +103,7 @@ TEST_F(CatalogPowerCutTest, MayBeCutShortAtEveryStepOfItsCreation) {
     SCOPED_TRACE(at);
     disk.FailNth(at, EIO);
     whole = Catalog::Open(kPath).ok();
-    auto catalog = Catalog::Open(kPath);
-    ASSERT_TRUE(catalog.ok()) << catalog.status();
-    EXPECT_EQ(Add(**catalog, 1), absl::OkStatus());
-    catalog->reset();
+    ASSERT_NO_FATAL_FAILURE(expect_usable());
     disk.Load(*empty);
 
     // What is left of the same is another each time.
@@ -114,10 +116,7 @@ TEST_F(CatalogPowerCutTest, MayBeCutShortAtEveryStepOfItsCreation) {
       EXPECT_FALSE(Catalog::Open(kPath).ok());
       machine.join();
       disk.PowerOn(random);
-      catalog = Catalog::Open(kPath);
-      ASSERT_TRUE(catalog.ok()) << catalog.status();
-      EXPECT_EQ(Add(**catalog, 1), absl::OkStatus());
-      catalog->reset();
+      ASSERT_NO_FATAL_FAILURE(expect_usable());
       disk.Load(*empty);
     }
   }
