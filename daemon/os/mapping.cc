@@ -58,7 +58,7 @@ void OnBusError(int, siginfo_t* info, void*) {
 }
 
 bool HandleBusErrors() {
-  PageBytes();
+  PageBytes();  // a signal handler may not be the first to ask
   struct sigaction action = {};
   action.sa_sigaction = OnBusError;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
