@@ -181,7 +181,8 @@ absl::StatusOr<bool> Scrubbing::ReadPacks(ScrubRow& row) {
     std::vector<PackId> headers;
     bool go_on = true;
     for (size_t i = 0; go_on && i < chunks.size(); ++i) {
-      const auto& [digest, at] = chunks[i].chunk;
+      const ckpt::Digest& digest = chunks[i].chunk.digest;
+      const ChunkLocation& at = chunks[i].chunk.location;
       if (at.pack != row.pack) {
         ++row.packs;
         // Of a pack that is gone its chunks tell.
