@@ -216,6 +216,7 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view json,
   HeaderReader reader;
   if (!nlohmann::json::sax_parse(json.begin(), json.end(), &reader)) return Bad(reader.error);
   for (const Entry& entry : reader.entries) {
+    RETURN_IF_ERROR(CheckEntryName(entry.name));
     const absl::StatusOr<uint64_t> bytes = TensorBytes(entry.dtype, entry.shape);
     if (!bytes.ok()) {
       return Annotate(bytes.status(), fmt::format("tensor {}", Printable(entry.name)));

@@ -67,6 +67,8 @@ TEST(SafetensorsHeader, Table) {
       {std::string("{") + kA + "}", 9, "belong to none"},
       {R"({"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4, "twice"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}})", 4, "unknown field"},
+      {R"({"":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4, "entry name has 0 bytes"},
+      {R"({"a\n":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4, "control character"},
       {R"({"__metadata__":{"a":1}})", 0, "text to text"},
       {R"({"__metadata__":[]})", 0, "text to text"},
       {R"({"__metadata__":{"a":{}}})", 0, "text to text"},
