@@ -344,8 +344,9 @@ absl::StatusOr<std::string> ChecksumVfs(const std::string& base) {
   }
   std::unique_ptr<Registered>& registered = all[below->zName];
   if (registered != nullptr) {
-    // The one below may be another by now, of the same name.
-    registered->SetBelow(below);
+    // The one below may be another by now, of the same name. While it is the same,
+    // other threads open files through it.
+    if (registered->vfs.pAppData != below) registered->SetBelow(below);
   } else {
     registered = std::make_unique<Registered>(below);
     // SQLite puts it second, and makes the second the default when the first goes.
