@@ -7,6 +7,7 @@
 #include "client/copier.h"
 #include "client/download.h"
 #include "proto/chunking.h"
+#include "proto/entry_index.h"
 #include "proto/names.h"
 
 namespace ckpt {
@@ -15,12 +16,6 @@ namespace {
 absl::Status UnknownEntry(const std::string& name) {
   return MakeError(absl::StatusCode::kNotFound, reason::kEntryNotFound,
                    fmt::format("the checkpoint has no entry {}", Printable(name)));
-}
-
-std::unordered_map<std::string_view, const Entry*> ByName(const Manifest& manifest) {
-  std::unordered_map<std::string_view, const Entry*> entries;
-  for (const Entry& entry : manifest.entries) entries.emplace(entry.name, &entry);
-  return entries;
 }
 
 // Bytes of a chunk that a destination wants.
@@ -35,7 +30,7 @@ absl::StatusOr<std::vector<Piece>> CutIntoPieces(const Manifest& manifest,
                                                  const std::vector<uint64_t>& offsets,
                                                  const std::vector<Destination>& destinations) {
   std::vector<Piece> pieces;
-  const auto by_name = ByName(manifest);
+  const auto by_name = EntriesByName(manifest);
   for (const Destination& destination : destinations) {
     const auto found = by_name.find(destination.entry);
     if (found == by_name.end()) return UnknownEntry(destination.entry);
@@ -128,7 +123,7 @@ class JointProgress {
 
 absl::StatusOr<std::vector<uint32_t>> ChunksOfEntries(const Manifest& manifest,
                                                       const std::vector<std::string>& entries) {
-  const auto by_name = ByName(manifest);
+  const auto by_name = EntriesByName(manifest);
   const std::vector<uint64_t> offsets = ChunkOffsets(manifest);
   std::vector<bool> wanted(manifest.chunks.size());
   for (const std::string& name : entries) {
@@ -201,7 +196,7 @@ absl::Status FetchInto(Client& client, uint64_t checkpoint_id, uint32_t rank,
 absl::StatusOr<std::vector<std::string>> FetchEntries(Client& client, uint64_t checkpoint_id,
                                                       uint32_t rank, const Manifest& manifest,
                                                       const std::vector<std::string>& entries) {
-  const auto by_name = ByName(manifest);
+  const auto by_name = EntriesByName(manifest);
   std::vector<std::string> values(entries.size());
   std::vector<Destination> destinations;
   for (size_t i = 0; i < entries.size(); ++i) {

@@ -1,5 +1,6 @@
 // FetchChunks: chunk frames as byte buffers.
 #include <algorithm>
+#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -8,6 +9,7 @@
 #include "daemon/store/reader.h"
 #include "proto/chunk_frame.h"
 #include "proto/chunking.h"
+#include "proto/entry_index.h"
 #include "proto/names.h"
 
 namespace ckptd {
@@ -23,17 +25,19 @@ constexpr char kName[] = "FetchChunks";
 constexpr size_t kReadAheadChunks = 32;
 constexpr size_t kFirstReadAheadChunks = 4;
 
-// Which chunks the request asks for, ascending, each once.
+// Which chunks the request asks for, ascending, each once. Takes memory and time
+// by the shard's size, however often the request names a part of it.
 absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest& request,
                                                    const ckpt::Manifest& manifest) {
-  std::vector<uint32_t> indices;
-  std::vector<uint64_t> offsets = ckpt::ChunkOffsets(manifest);
-  auto add = [&](uint64_t begin, uint64_t end) {
-    ckpt::ChunkSpan span = ckpt::ChunksOf(offsets, begin, end);
-    for (uint32_t i = span.first; i < span.last; ++i) indices.push_back(i);
+  const std::vector<uint64_t> offsets = ckpt::ChunkOffsets(manifest);
+  std::vector<bool> wanted(manifest.chunks.size());
+  const auto add = [&](uint64_t begin, uint64_t end) {
+    const ckpt::ChunkSpan span = ckpt::ChunksOf(offsets, begin, end);
+    std::fill(wanted.begin() + span.first, wanted.begin() + span.last, true);
   };
-  auto find = [&](const std::string& name) -> absl::StatusOr<const ckpt::Entry*> {
-    if (const ckpt::Entry* entry = manifest.Find(name)) return entry;
+  const auto entries = ckpt::EntriesByName(manifest);
+  const auto find = [&](const std::string& name) -> absl::StatusOr<const ckpt::Entry*> {
+    if (const auto it = entries.find(name); it != entries.end()) return it->second;
     return ckpt::MakeError(absl::StatusCode::kNotFound, ckpt::reason::kEntryNotFound,
                            fmt::format("checkpoint {} rank {} has no entry \"{}\"",
                                        request.checkpoint_id(), request.rank(),
@@ -44,11 +48,12 @@ absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest&
       return ckpt::BadField("chunks", fmt::format("chunk {} does not exist: the shard has {}",
                                                   index, manifest.chunks.size()));
     }
-    indices.push_back(index);
+    wanted[index] = true;
   }
+  std::unordered_set<const ckpt::Entry*> named;
   for (const std::string& name : request.entries()) {
     ASSIGN_OR_RETURN(const ckpt::Entry* entry, find(name));
-    add(entry->offset, entry->offset + entry->length);
+    if (named.insert(entry).second) add(entry->offset, entry->offset + entry->length);
   }
   if (request.has_range()) {
     const v1::EntryRange& range = request.range();
@@ -61,10 +66,12 @@ absl::StatusOr<std::vector<uint32_t>> SelectChunks(const v1::FetchChunksRequest&
     add(entry->offset + range.offset(), entry->offset + range.offset() + range.length());
   }
   if (request.chunks().empty() && request.entries().empty() && !request.has_range()) {
-    add(0, offsets.back());
+    wanted.flip();
   }
-  std::sort(indices.begin(), indices.end());
-  indices.erase(std::unique(indices.begin(), indices.end()), indices.end());
+  std::vector<uint32_t> indices;
+  for (uint32_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i]) indices.push_back(i);
+  }
   return indices;
 }
 

@@ -9,6 +9,7 @@
 
 #include "client/download.h"
 #include "tests/integration/daemon/harness.h"
+#include "tests/integration/daemon/wire.h"
 #include "tests/testing/programs.h"
 
 namespace ckpt::test {
@@ -123,6 +124,33 @@ TEST_F(DaemonMemory, StaysBoundedWhileSixteenRanksPushAtOnce) {
   for (const absl::Status& result : results) EXPECT_TRUE(result.ok()) << result;
   EXPECT_EQ(client_->ListCheckpoints(kRun)->size(), 1u);
   ExpectBounded("push by 16", kWorkers * bytes, since);
+}
+
+// What a request takes is bounded by the shard, not by how often it names a part of it.
+TEST_F(DaemonMemory, StaysBoundedWhenARequestNamesAnEntryAgainAndAgain) {
+  constexpr uint32_t kChunks = 4096, kLength = 64;
+  Shard shard;
+  shard.bytes.resize(kChunks * kLength);
+  FillRandom(3, 0, shard.bytes);
+  shard.manifest.entries = {{.name = "w",
+                             .dtype = DType::kU8,
+                             .shape = {kChunks * kLength},
+                             .length = kChunks * kLength}};
+  for (uint32_t i = 0; i < kChunks; ++i) {
+    shard.manifest.chunks.push_back({HashBytes(&shard.bytes[i * kLength], kLength), kLength});
+  }
+  auto pushed = PushShard(*client_, kRun, attempt_, 1, shard);
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+
+  v1::FetchChunksRequest request;
+  request.set_checkpoint_id(pushed->checkpoint->id);
+  for (int i = 0; i < 100'000; ++i) request.add_entries("w");
+  const absl::Time since = absl::Now();
+  const Reply reply = CallRaw(RawChannel(daemon_.address()), FullName("FetchChunks"),
+                              {request.SerializeAsString()});
+  ASSERT_TRUE(reply.status.ok()) << reply.status;
+  EXPECT_EQ(reply.messages.size(), kChunks + 1);  // and the one that ends it
+  ExpectBounded("an entry named again and again", request.ByteSizeLong(), since);
 }
 
 }  // namespace
