@@ -229,6 +229,7 @@ void PlanOptimizer(const std::string& name, Optimizer& optimizer, const Snapshot
     for (const torch::Tensor& parameter : group.params()) all_elements += parameter.numel();
   }
   std::vector<std::pair<Field, json>> options;
+  LoadPlan states_plan;  // writes into `states`: planned only where these are kept
   using NewState = std::map<std::string, std::shared_ptr<OptimizerParamState>>;
   auto states = std::make_shared<NewState>();
   std::set<size_t> seen;
@@ -258,7 +259,7 @@ void PlanOptimizer(const std::string& name, Optimizer& optimizer, const Snapshot
       if (snapshot.KeysUnder(prefix).empty()) continue;  // it had not been stepped yet
       const torch::Tensor& parameter = groups[g].params()[i];
       StateLoader loader(snapshot, prefix, shown, parameter, all_elements, problems);
-      if (auto state = loader.Load(*kind, plan)) states->emplace(StateKey(parameter), state);
+      if (auto state = loader.Load(*kind, states_plan)) states->emplace(StateKey(parameter), state);
     }
   }
   if (!groups_match) return;
@@ -270,6 +271,7 @@ void PlanOptimizer(const std::string& name, Optimizer& optimizer, const Snapshot
     }
   }
 
+  plan.Append(std::move(states_plan));
   plan.finish.push_back([&optimizer, options, states] {
     for (const auto& [field, value] : options) field.Set(value);
     optimizer.state().clear();

@@ -112,6 +112,11 @@ void LoadPlan::Into(const Entry& entry, const torch::Tensor& tensor) {
   destinations.push_back(std::move(destination));
 }
 
+void LoadPlan::Append(LoadPlan more) {
+  std::move(more.destinations.begin(), more.destinations.end(), std::back_inserter(destinations));
+  std::move(more.finish.begin(), more.finish.end(), std::back_inserter(finish));
+}
+
 absl::Status StatusOfException(std::string_view doing, const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
     return absl::ResourceExhaustedError(fmt::format("Not enough memory while {}.", doing));

@@ -38,6 +38,8 @@ struct LoadPlan {
 
   // Fetches `entry` into `tensor`, which has its shape and dtype.
   void Into(const Entry& entry, const torch::Tensor& tensor);
+  // After what is planned already.
+  void Append(LoadPlan more);
 };
 
 // Calls `fn`, which returns a Status or StatusOr, and turns what LibTorch

@@ -198,6 +198,33 @@ TEST(OptimizerMismatchTest, AnotherShapeLeavesTheOptimizerAsItWas) {
   EXPECT_TRUE(optimizer.state().empty());
 }
 
+// Its first group fits, and what was planned for it has nowhere to go.
+TEST(OptimizerMismatchTest, AnotherGroupLeavesTheOptimizerAsItWasWithoutStrictToo) {
+  const auto grouped = [](nn::Sequential& model, std::vector<torch::Tensor> second) {
+    return optim::AdamW({optim::OptimizerParamGroup(model[0]->parameters()),
+                         optim::OptimizerParamGroup(std::move(second))},
+                        optim::AdamWOptions(0.01));
+  };
+  auto saved = Model();
+  optim::AdamW saved_optimizer = grouped(saved, saved[2]->parameters());
+  Step(saved, saved_optimizer);
+  TrainingState state;
+  state.Add("optimizer", saved_optimizer);
+  auto checkpoint = MemoryCheckpoint::Of(state);
+
+  auto model = Model();
+  optim::AdamW optimizer = grouped(model, {model[2]->parameters().front()});
+  TrainingState into;
+  into.Add("optimizer", optimizer);
+  const auto summary = into.Load(checkpoint.Source(), {.strict = false, .progress = nullptr});
+
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  ASSERT_EQ(summary->mismatches.size(), 1);
+  EXPECT_THAT(summary->mismatches[0], testing::HasSubstr("group 1 has 2 parameters"));
+  EXPECT_TRUE(optimizer.state().empty());
+  EXPECT_THAT(checkpoint.fetched, testing::Not(testing::Contains(testing::StartsWith("optimizer/"))));
+}
+
 TEST(OptimizerMismatchTest, MissingAndUnexpectedState) {
   auto checkpoint = Saved();
   for (Entry& entry : checkpoint.manifest.entries) {
