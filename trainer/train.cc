@@ -115,8 +115,9 @@ absl::Status WaitForDaemon(ClientOptions options, const std::atomic<bool>& stop)
   options.retry.window = absl::ZeroDuration();
   ASSIGN_OR_RETURN(const auto client, Client::Connect(std::move(options)));
   for (bool told = false;; told = true) {
+    // Whatever it answers, it is there: opening the attempt tells what else is wrong.
     const absl::Status status = client->GetStats().status();
-    if (!HasReason(status, reason::kUnreachable)) return status;
+    if (!HasReason(status, reason::kUnreachable)) return absl::OkStatus();
     if (stop || absl::Now() >= end) return status;
     if (!told) spdlog::warn("waiting for ckptd: {}", std::string(status.message()));
     absl::SleepFor(absl::Milliseconds(500));
@@ -190,8 +191,7 @@ class Job {
   absl::Status Run(const std::atomic<bool>& stop) {
     while (step_ < options_.steps && !stop) RETURN_IF_ERROR(Step());
     if (stop) spdlog::info("stopping at step {}: saving", step_);
-    if (step_ > saved_step_) RETURN_IF_ERROR(Save({}));
-    RETURN_IF_ERROR(checkpointer_->Flush());
+    RETURN_IF_ERROR(SaveLast());
     if (options_.final_state.empty() || stop) return absl::OkStatus();
     ASSIGN_OR_RETURN(const State state, state_.Capture());
     return WriteFinalState(state, options_.final_state);
@@ -231,16 +231,15 @@ class Job {
       spdlog::info("step {}: loss {:.4f}", step_, train_loss);
     }
 
+    metrics_ = {{"train_loss", train_loss}};
+    if (validation_loss) metrics_["val_loss"] = *validation_loss;
     const bool due = options_.save_every > 0 && step_ % options_.save_every == 0;
-    if (!due && !(best && options_.save_best) && step_ != options_.steps) return absl::OkStatus();
-    Metrics metrics = {{"train_loss", train_loss}};
-    if (validation_loss) metrics["val_loss"] = *validation_loss;
-    return Save(std::move(metrics));
+    return due || (best && options_.save_best) ? Save() : absl::OkStatus();
   }
 
-  absl::Status Save(Metrics metrics) {
-    const auto saved =
-        state_.Save(*checkpointer_, static_cast<uint64_t>(step_), std::move(metrics));
+  // One that fails or is skipped is logged, and training goes on.
+  absl::Status Save() {
+    const auto saved = state_.Save(*checkpointer_, static_cast<uint64_t>(step_), metrics_);
     if (HasReason(saved.status(), reason::kAttemptFenced)) return saved.status();
     if (!saved.ok()) {
       spdlog::error("saving at step {}: {}", step_, std::string(saved.status().message()));
@@ -250,6 +249,19 @@ class Job {
       saved_step_ = step_;
     }
     return absl::OkStatus();
+  }
+
+  // Of the step that training ends with: durable when it returns OK.
+  absl::Status SaveLast() {
+    if (step_ > saved_step_) {
+      // Behind a save under way this one might be skipped. How that one ended was
+      // logged; what this one holds is newer.
+      const absl::Status earlier = checkpointer_->Flush();
+      if (HasReason(earlier, reason::kAttemptFenced)) return earlier;
+      RETURN_IF_ERROR(
+          state_.Save(*checkpointer_, static_cast<uint64_t>(step_), metrics_).status());
+    }
+    return checkpointer_->Flush();
   }
 
   // Mean loss over windows spread evenly over the held-out text: always the
@@ -287,6 +299,7 @@ class Job {
 
   std::unique_ptr<Checkpointer> checkpointer_;
   int64_t saved_step_ = 0;
+  Metrics metrics_;  // of step_
   LossLog log_;
 };
 

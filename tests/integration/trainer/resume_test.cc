@@ -2,6 +2,7 @@
 // again ends bit for bit where one ends that was left alone.
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <random>
 
@@ -152,6 +153,43 @@ TEST_F(TrainerTest, SavesOnSigtermAndGoesOnFromThatStep) {
   EXPECT_THAT(Output("stopped"), HasSubstr("resumed at step " + std::to_string(steps)));
   EXPECT_EQ(Log("stopped"), Log("calm"));
   EXPECT_EQ(FinalState("stopped"), FinalState("calm"));
+}
+
+// A save under way must not cost the one that training ends with.
+TEST_F(TrainerTest, SavesOnSigtermWhereASaveIsUnderWayAndOthersAreSkipped) {
+  auto trainer = Trainer("busy", {"--on-busy", "skip", "--steps", "1000000"});
+  ASSERT_TRUE(WaitForSteps("busy", *trainer, 20));
+  ASSERT_EQ(kill(daemon_->process().pid(), SIGSTOP), 0);
+  EXPECT_TRUE(trainer->WaitForOutput("not saved: the save before is still under way"));
+  ASSERT_EQ(kill(trainer->pid(), SIGTERM), 0);
+  EXPECT_TRUE(trainer->WaitForOutput("stopping at step"));
+  ASSERT_EQ(kill(daemon_->process().pid(), SIGCONT), 0);
+  ASSERT_EQ(trainer->Wait(), Ended{.code = 0}) << Output("busy");
+  const std::string log = Log("busy");
+  const auto steps = std::count(log.begin(), log.end(), '\n');
+  EXPECT_THAT(Output("busy"), HasSubstr("saved step " + std::to_string(steps) + ":"));
+}
+
+// The token that the README makes for a worker opens one project, not the daemon.
+TEST_F(TrainerTest, TrainsWithATokenOfItsProject) {
+  Daemon guarded(kCkptd, Path("guarded"), {"--auth", "tokens"});
+  Process maker({kCkptd, "--data-dir", guarded.data_dir(), "--create-admin-token", Path("admin")},
+                Path("maker.out"));
+  ASSERT_EQ(maker.Wait(), Ended{.code = 0}) << maker.Output();
+  ASSERT_TRUE(guarded.Start());
+  Process made({kCkptctl, "token", "create", "gpu-1", "--role", "write", "--project", "vision",
+                "--address", guarded.address(), "--token-file", Path("admin")},
+               Path("worker"));
+  ASSERT_EQ(made.Wait(), Ended{.code = 0}) << made.Output();
+  const std::string token = made.Output().substr(made.Output().find("ckpt_"), 86);
+  std::ofstream(Path("token")) << token << "\n";
+
+  Process trainer({TRAINER_BINARY, "--address", guarded.address(), "--run", "vision/gpt", "--cpu",
+                   "--threads", "1", "--layers", "1", "--heads", "2", "--width", "16", "--context",
+                   "16", "--steps", "5"},
+                  Path("vision.out"), {{"CKPTD_TOKEN_FILE", Path("token")}});
+  EXPECT_EQ(trainer.Wait(), Ended{.code = 0}) << trainer.Output();
+  EXPECT_THAT(trainer.Output(), HasSubstr("saved step 5:"));
 }
 
 TEST_F(TrainerTest, RidesOutADaemonThatIsKilled) {
