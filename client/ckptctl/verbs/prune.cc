@@ -4,6 +4,7 @@
 #include "client/ckptctl/show.h"
 #include "client/ckptctl/units.h"
 #include "client/ckptctl/verbs/verbs.h"
+#include "proto/limits.h"
 
 namespace ckpt::ctl {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 struct Options {
   std::string run;
   bool all = false;
-  std::string project = "default";
+  std::string project;  // for --all; empty: the default one
   bool dry_run = false;
 };
 
@@ -41,14 +42,18 @@ absl::Status Run(Session& session, const Options& options) {
                                        : "name the run to prune, or say --all for every run of the "
                                          "project");
   }
+  if (!options.all && !options.project.empty()) {
+    return BadField("--project", "it goes with --all; of a run it is named in front: PROJECT/RUN");
+  }
+  const std::string project = options.project.empty() ? kDefaultProject : options.project;
   std::optional<RunName> run;
   if (!options.all) {
     ASSIGN_OR_RETURN(run, session.ParseRun(options.run));
   } else {
-    RETURN_IF_ERROR(CheckName("project name", options.project));
+    RETURN_IF_ERROR(CheckName("project name", project));
   }
   ASSIGN_OR_RETURN(Client * daemon, session.Daemon());
-  ASSIGN_OR_RETURN(const auto plan, Prune(*daemon, run, options.project, true));
+  ASSIGN_OR_RETURN(const auto plan, Prune(*daemon, run, project, true));
   size_t going = 0;
   for (const PruneResult& result : plan) going += Removed(result);
   if (options.dry_run) {
@@ -60,7 +65,7 @@ absl::Status Run(Session& session, const Options& options) {
     RETURN_IF_ERROR(session.Confirm(fmt::format("Remove {}?", Count(going, "checkpoint")),
                                     "nothing was removed"));
   }
-  ASSIGN_OR_RETURN(const auto results, Prune(*daemon, run, options.project, false));
+  ASSIGN_OR_RETURN(const auto results, Prune(*daemon, run, project, false));
   Show(session, results, false);
   return absl::OkStatus();
 }
@@ -73,7 +78,7 @@ void AddPrune(CLI::App& app, Session& session) {
                                    [options](Session& s) { return Run(s, *options); });
   verb->add_option("RUN", options->run, "RUN or PROJECT/RUN");
   verb->add_flag("--all", options->all, "Every run of the project");
-  verb->add_option("--project", options->project, "The project for --all")->capture_default_str();
+  verb->add_option("--project", options->project, "The project for --all, instead of default");
   verb->add_flag("--dry-run", options->dry_run, "Only show what would go, and why");
   session.AddYesFlag(verb);
 }

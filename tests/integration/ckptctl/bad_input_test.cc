@@ -89,6 +89,7 @@ TEST_F(BadInputTest, GetsOneSentenceAndChangesNothing) {
       {{"delete", "steady@1", "other@1", "--yes"}, 2, "one run at a time"},
       {{"prune", "--yes"}, 2, "--all"},
       {{"prune", "steady", "--all", "--yes"}, 2, "not both"},
+      {{"prune", "steady", "--project", "vision", "--yes"}, 2, "PROJECT/RUN"},
       // Values.
       {{"list", "steady", "--limit", "many"}, 2, "many"},
       {{"list", "steady", "--wait", "soon"}, 2, "soon"},
