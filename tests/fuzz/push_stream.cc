@@ -17,7 +17,10 @@ using namespace ckptd;
 
 namespace {
 
-// A new one for each input, so that each can be had again.
+// Opening one takes a hundred times as long as an input does, so that many share it.
+// Each has a run of its own, and leaves no upload open.
+constexpr uint64_t kInputsPerDaemon = 100;
+
 struct Daemon {
   os::SimulatedDisk disk;
   os::SimulatedVfs vfs{&disk};
@@ -46,11 +49,17 @@ std::vector<std::byte> Bytes(uint8_t number) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Daemon daemon;
-  Store& store = *daemon.store;
-  const ckpt::RunName run = {"default", "run"};
+  // The last one stays: where a process ends, what threads own is gone by then.
+  static Daemon* daemon = nullptr;
+  static uint64_t inputs = 0;
+  if (inputs++ % kInputsPerDaemon == 0) {
+    delete daemon;
+    daemon = new Daemon;
+  }
+  Store& store = *daemon->store;
+  const ckpt::RunName run = {"default", "run" + std::to_string(inputs)};
   FuzzInput input(data, size);
-  std::vector<std::string> uploads = {"", "1", "18446744073709551615", "x"};
+  std::vector<std::string> uploads = {"", "1", "u18446744073709551615", "x"};
   uint64_t attempt = 0, commits = 0;
   for (int calls = 0; calls < 40 && !input.empty(); ++calls) {
     const auto what = input.Take<uint8_t>();
@@ -114,6 +123,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       }
     }
   }
+  for (const std::string& upload_id : uploads) (void)store.AbortUpload(upload_id);
   // What was committed is listed as long as it is the newest.
   if (commits > 0) {
     MUST(store.Resolve(run, ckpt::SelectLatest{}, false).ok());
