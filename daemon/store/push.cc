@@ -67,6 +67,13 @@ absl::StatusOr<Store::OpenedAttempt> Store::OpenAttempt(
   }
   ASSIGN_OR_RETURN(auto attempt, catalog::FindAttemptByLaunch(*txn, run->id, launch_id));
   if (opened.run_created) attempt.reset();  // one of the run's life before its deletion
+  if (attempt && attempt->number == run->newest_attempt) {
+    // What was committed took all ranks: who opens the attempt now is a new start whose
+    // id was kept, as a requeued job's and a restarted container's are.
+    ASSIGN_OR_RETURN(const auto newest, catalog::ListCheckpoints(
+                                            *txn, run->id, {.include_removed = true, .limit = 1}));
+    if (!newest.empty() && newest[0].attempt == attempt->number) attempt.reset();
+  }
   if (attempt && attempt->world_size != world_size) {
     return ckpt::MakeError(
         absl::StatusCode::kFailedPrecondition, ckpt::reason::kWorldSizeDiffers,

@@ -49,6 +49,23 @@ TEST_F(StoreTest, RequireResumeRulesOutAStartFromScratch) {
   EXPECT_EQ(Why(Resume(1, 0, ckpt::SelectLatest{}, true)), "RESUME_REQUIRED");
 }
 
+// A requeued job and a restarted container often keep the id they had.
+TEST_F(StoreTest, ALaunchIdThatComesAgainAfterACommitIsANewStart) {
+  EXPECT_EQ(Attempt("kept"), 1u);
+  EXPECT_EQ(Get(Resume(1)).outcome, Outcome::kNewRun);
+  EXPECT_EQ(Attempt("kept"), 1u);  // another rank, or the same start once more
+  Push({.step = 10});
+  EXPECT_EQ(Attempt("kept"), 2u);
+  EXPECT_EQ(Get(Resume(2)).checkpoint->step, 10u);
+  EXPECT_EQ(Attempt("kept"), 2u);
+  EXPECT_EQ(Why(Resume(1)), "ATTEMPT_FENCED");
+  // Also where what it committed was removed since, and with another world size.
+  Push({.attempt = 2, .step = 20});
+  ASSERT_TRUE(store_->DeleteCheckpoints(r_, {2}, false).ok());
+  EXPECT_EQ(Attempt("kept", 2), 3u);
+  EXPECT_EQ(Attempt("kept", 2), 3u);
+}
+
 TEST_F(StoreTest, CallsOfResumeThatAreRefused) {
   EXPECT_EQ(Why(Resume(1)), "RUN_NOT_FOUND");
   Attempt("a", 2);
