@@ -73,8 +73,23 @@ bool Retry::AgainAnyway() {
 }
 
 void Retry::Progressed() {
+  judged_end_.reset();
   window_ends_ = absl::InfiniteFuture();
   ceiling_ = options_.initial_backoff;
+}
+
+void Retry::MayHaveProgressed() {
+  if (judged_end_.has_value()) return;
+  judged_end_ = window_ends_;
+  window_ends_ = absl::InfiniteFuture();
+}
+
+bool Retry::Judge(bool progressed) {
+  if (progressed) Progressed();
+  if (!judged_end_.has_value()) return true;
+  window_ends_ = std::min(window_ends_, *judged_end_);
+  judged_end_.reset();
+  return world_.now() < window_ends_;
 }
 
 }  // namespace ckpt

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -54,6 +55,11 @@ class Retry {
   bool AgainAnyway();
   // Something was achieved: backoff and window begin anew.
   void Progressed();
+  // The failed try may have achieved something, and only the daemon can tell: the
+  // window begins anew until it could be asked.
+  void MayHaveProgressed();
+  // What it said. False when nothing was achieved and the window had ended before.
+  bool Judge(bool progressed);
 
   int tries() const { return tries_; }  // failures so far
 
@@ -62,6 +68,8 @@ class Retry {
   const RetryWorld& world_;
   const Cancel* cancel_;
   absl::Time window_ends_ = absl::InfiniteFuture();
+  // Where it was to end before the tries that may have achieved something.
+  std::optional<absl::Time> judged_end_;
   absl::Duration ceiling_;
   int tries_ = 0;
 };

@@ -121,6 +121,46 @@ TEST(Retry, ProgressBeginsTheWindowAndTheBackoffAnew) {
   EXPECT_EQ(fake.sleeps.back(), absl::Seconds(6));
 }
 
+// What a broken stream achieved is known only once the daemon answers again.
+TEST(Retry, TheWindowBeginsAnewUntilWhatMayHaveBeenAchievedIsJudged) {
+  FakeWorld fake;
+  const RetryWorld world = fake.world();
+  Retry retry({.initial_backoff = absl::Seconds(1),
+               .max_backoff = absl::Seconds(1),
+               .window = absl::Seconds(10)},
+              world);
+  const absl::Status broken = absl::UnavailableError("x");
+  ASSERT_TRUE(retry.Again(broken));
+  ASSERT_TRUE(retry.Judge(false));  // nothing was sent, nothing was in question
+  fake.now += absl::Minutes(5);     // a long stream, which breaks
+  retry.MayHaveProgressed();
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(retry.Again(broken)) << i;  // unreachable
+  EXPECT_TRUE(retry.Judge(true));
+
+  ASSERT_TRUE(retry.Again(broken));
+  fake.now += absl::Minutes(5);
+  retry.MayHaveProgressed();
+  ASSERT_TRUE(retry.Again(broken));
+  EXPECT_FALSE(retry.Judge(false));  // the window had ended, and for nothing
+  EXPECT_FALSE(retry.Again(broken));
+}
+
+TEST(Retry, StreamsThatAchieveNothingEndWithTheWindow) {
+  FakeWorld fake;
+  const RetryWorld world = fake.world();
+  Retry retry({.initial_backoff = absl::Seconds(1),
+               .max_backoff = absl::Seconds(1),
+               .window = absl::Seconds(10)},
+              world);
+  int tries = 0;
+  do {
+    ASSERT_LT(++tries, 20);
+    retry.MayHaveProgressed();
+    ASSERT_TRUE(retry.Again(absl::UnavailableError("x")));
+  } while (retry.Judge(false));
+  EXPECT_EQ(fake.now, absl::UnixEpoch() + absl::Seconds(10));
+}
+
 TEST(Retry, DoesNotTryAgainWhatWillNotPass) {
   FakeWorld fake;
   const RetryWorld world = fake.world();
