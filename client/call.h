@@ -17,6 +17,7 @@ absl::StatusOr<Response> Client::Call(Method<Request, Response> method, const Re
   while (true) {
     grpc::ClientContext context;
     context.AddMetadata(kRequestIdHeader, id);
+    const std::string token = CurrentToken();
     Authorize(context);
     context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
     Cancel::Scope scope(tries.cancel, [&context] { context.TryCancel(); });
@@ -29,7 +30,9 @@ absl::StatusOr<Response> Client::Call(Method<Request, Response> method, const Re
     const absl::Status status = FromGrpc(called);
     // Whoever makes its own tries needs the status as it came.
     if (!tries.retry) return status;
-    if (!retry.Again(status)) return Translate(status);
+    const bool again =
+        TokenWasReplaced(status, token) ? retry.AgainAnyway() : retry.Again(status);
+    if (!again) return Translate(status);
   }
 }
 

@@ -77,8 +77,14 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(ClientOptions options) {
 }
 
 void Client::Authorize(grpc::ClientContext& context) const {
-  const std::string token = token_->Current();
+  const std::string token = CurrentToken();
   if (!token.empty()) context.AddMetadata(kTokenHeader, kTokenScheme + token);
+}
+
+std::string Client::CurrentToken() const { return token_->Current(); }
+
+bool Client::TokenWasReplaced(const absl::Status& status, const std::string& sent) const {
+  return HasReason(status, reason::kTokenInvalid) && CurrentToken() != sent;
 }
 
 absl::Status Client::Translate(const absl::Status& status) const {

@@ -270,6 +270,11 @@ class Client {
   absl::StatusOr<std::unique_ptr<Client>> Beside() const { return Connect(given_); }
   // Every call's context passes here before the call is made.
   void Authorize(grpc::ClientContext& context) const;
+  // The token that a call made now would send; empty: none.
+  std::string CurrentToken() const;
+  // Whether `status` refuses the token that a call was made with, and there is another
+  // by now: it was replaced under way, and the call is worth another try.
+  bool TokenWasReplaced(const absl::Status& status, const std::string& sent) const;
   // `status` as it leaves the library: a broken line becomes UNREACHABLE, a
   // peer that is no ckptd is named.
   absl::Status Translate(const absl::Status& status) const;

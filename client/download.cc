@@ -81,6 +81,7 @@ class Fetcher {
     Retry retry(client_.options().retry, client_.options().world, cancel_);
     while (next_ < request_.chunks.size()) {
       const size_t before = next_;
+      const std::string token = client_.CurrentToken();
       const absl::Status status = Try();
       if (!sink_error_.ok()) return sink_error_;
       if (status.ok()) continue;
@@ -91,7 +92,10 @@ class Fetcher {
       // Bytes may have been hurt on the way: they are asked for once more.
       const bool hurt = mismatch_ && damaged_at_ != next_;
       if (hurt) damaged_at_ = next_;
-      if (!(hurt ? retry.AgainAnyway() : retry.Again(status))) return client_.Translate(status);
+      const bool again = hurt || client_.TokenWasReplaced(status, token)
+                             ? retry.AgainAnyway()
+                             : retry.Again(status);
+      if (!again) return client_.Translate(status);
     }
     return absl::OkStatus();
   }

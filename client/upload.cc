@@ -68,13 +68,19 @@ class Pusher {
                                             offsets_.back(), bytes->size()));
     }
     while (true) {
+      const std::string token = client_.CurrentToken();
       const absl::Status status = Try();
       if (status.ok()) return std::move(result_);
       if (cancel_ != nullptr && cancel_->requested()) {
         return absl::CancelledError("the push was cancelled");
       }
       if (!source_error_.ok()) return source_error_;
-      const bool again = CanReopen(status) ? retry_.AgainAnyway() : retry_.Again(status);
+      if (gave_up_) return client_.Translate(failure_);
+      failure_ = status;
+      if (std::exchange(streamed_, false)) retry_.MayHaveProgressed();
+      const bool again = CanReopen(status) || client_.TokenWasReplaced(status, token)
+                             ? retry_.AgainAnyway()
+                             : retry_.Again(status);
       if (!again) return client_.Translate(status);
     }
   }
@@ -84,9 +90,12 @@ class Pusher {
   // same offer again.
   bool CanReopen(const absl::Status& status) {
     const std::string why = ReasonOf(status);
-    return (why == reason::kUploadNotFound || why == reason::kUploadFailed ||
-            why == reason::kChunksMissing) &&
-           ++reopens_ <= kMaxReopens;
+    if (why != reason::kUploadNotFound && why != reason::kUploadFailed &&
+        why != reason::kChunksMissing) {
+      return false;
+    }
+    least_missing_ = kUnknown;  // what was there may have to be sent again
+    return ++reopens_ <= kMaxReopens;
   }
 
   absl::Status Try() {
@@ -102,10 +111,9 @@ class Pusher {
       }
       missing += manifest_.chunks[index].length;
     }
-    if (missing < least_missing_) {
-      retry_.Progressed();
-      least_missing_ = missing;
-    }
+    gave_up_ = !retry_.Judge(missing < least_missing_);
+    if (gave_up_) return failure_;
+    least_missing_ = std::min(least_missing_, missing);
     report_.total_bytes = std::max(report_.total_bytes, missing);
     report_.done_bytes = report_.total_bytes - missing;
     if (progress_) progress_(report_);
@@ -148,6 +156,7 @@ class Pusher {
       frame.chunk_index = index;
       frame.data = {*std::move(slice)};
       open = writer->Write(EncodeFrame(frame));
+      streamed_ = streamed_ || open;
       frame.data.clear();
       if (!open) break;  // Finish says why
       frame.upload_id.clear();
@@ -189,7 +198,12 @@ class Pusher {
   Retry retry_;
   const std::vector<uint64_t> offsets_;
   int reopens_ = 0;
-  uint64_t least_missing_ = std::numeric_limits<uint64_t>::max();
+  // Bytes that the daemon lacked when it had most of them.
+  static constexpr uint64_t kUnknown = std::numeric_limits<uint64_t>::max();
+  uint64_t least_missing_ = kUnknown;
+  bool streamed_ = false;  // the last try sent chunks, and whether they arrived is open
+  bool gave_up_ = false;   // with what the try before failed of
+  absl::Status failure_;
   absl::Status source_error_;
   Progress report_;
   PushResult result_;

@@ -1,5 +1,7 @@
 // Push and Fetch against a daemon in memory.
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -126,6 +128,30 @@ TEST_F(TransferTest, DoesNotRepeatWhatTheDaemonRefuses) {
       MakeError(absl::StatusCode::kFailedPrecondition, reason::kAttemptFenced, "fenced"));
   const auto status = Push(*daemon_.Connect(), Request()).status();
   EXPECT_TRUE(HasReason(status, reason::kAttemptFenced)) << status;
+}
+
+// As the README says to replace one: the new token into the file, then the old revoked.
+TEST_F(TransferTest, GoesOnWithTheTokenThatReplacedARefusedOne) {
+  const std::string path = ::testing::TempDir() + "/transfer_test.token";
+  const auto write = [&](char c) {
+    const std::string fresh = path + ".new";
+    std::ofstream(fresh) << "ckpt_" << std::string(16, c) << "_" << std::string(64, '0') << "\n";
+    ASSERT_EQ(std::rename(fresh.c_str(), path.c_str()), 0);
+  };
+  write('a');
+  ClientOptions options = daemon_.options();
+  options.credentials.token_file = path;
+  options.world.sleep = [&](absl::Duration, const Cancel*) {
+    daemon_.set_commit_error(absl::OkStatus());
+  };
+  const auto client = *Client::Connect(options);
+  daemon_.set_commit_error(
+      MakeError(absl::StatusCode::kUnauthenticated, reason::kTokenInvalid, "it was revoked"));
+  EXPECT_TRUE(HasReason(Push(*client, Request(1)).status(), reason::kTokenInvalid));
+
+  const auto status = Push(*client, Request(2), [&](const Progress&) { write('b'); }).status();
+  EXPECT_TRUE(status.ok()) << status;
+  std::remove(path.c_str());
 }
 
 TEST_F(TransferTest, OffersAgainWhatTheDaemonCouldNotMakeDurable) {
