@@ -12,6 +12,9 @@ using ::testing::HasSubstr;
 
 class BackupDaemon final : public FakeDaemon {
  public:
+  // A call that the client gave up may still be answered.
+  ~BackupDaemon() override { Stop(); }
+
   grpc::Status BackUpCatalog(grpc::ServerContext*, const v1::BackUpCatalogRequest*,
                              grpc::ServerWriter<v1::BackUpCatalogResponse>* writer) override {
     ++calls;
@@ -41,7 +44,7 @@ class BackupDaemon final : public FakeDaemon {
   int break_after = -1;  // messages; once
   int no_end = 0;        // so many streams end before they are whole
   std::string lie;       // the digest is of something else
-  int calls = 0;
+  std::atomic<int> calls = 0;
 };
 
 class ClientBackup : public testing::Test {
