@@ -130,6 +130,32 @@ TEST_F(TransferTest, DoesNotRepeatWhatTheDaemonRefuses) {
   EXPECT_TRUE(HasReason(status, reason::kAttemptFenced)) << status;
 }
 
+// The line breaks before anything has arrived, then after a stream longer than the
+// window: what that one brought is known only to the daemon.
+TEST_F(TransferTest, ALongStreamThatBreaksIsNotTheEndOfTheWindow) {
+  ClientOptions options = daemon_.options();
+  options.retry.window = absl::Minutes(5);
+  absl::Time now = absl::UnixEpoch();
+  bool long_stream = false;
+  options.world.now = [&] { return now; };
+  options.world.sleep = [&](absl::Duration, const Cancel*) {
+    if (now > absl::UnixEpoch()) return;
+    daemon_.break_push_after = 2;
+    long_stream = true;
+  };
+  const auto client = *Client::Connect(options);
+  daemon_.break_push_after = 0;
+  PushRequest request = Request();
+  request.source = ChunkReader([&](uint32_t, uint64_t offset, std::span<std::byte> into) {
+    if (std::exchange(long_stream, false)) now += absl::Minutes(10);
+    std::memcpy(into.data(), staging_.bytes().data() + offset, into.size());
+    return absl::OkStatus();
+  });
+  const auto status = Push(*client, request).status();
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(now, absl::UnixEpoch() + absl::Minutes(10));
+}
+
 // As the README says to replace one: the new token into the file, then the old revoked.
 TEST_F(TransferTest, GoesOnWithTheTokenThatReplacedARefusedOne) {
   const std::string path = ::testing::TempDir() + "/transfer_test.token";
