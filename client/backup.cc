@@ -23,6 +23,7 @@ absl::StatusOr<CatalogBackup> Client::BackUpCatalog(const FileSink& sink, Cancel
   Retry retry(options_.retry, options_.world, cancel);
   while (true) {
     grpc::ClientContext context;
+    const std::string token = CurrentToken();
     Authorize(context);
     Cancel::Scope scope(cancel, [&context] { context.TryCancel(); });
     const auto reader = stub_->BackUpCatalog(&context, v1::BackUpCatalogRequest());
@@ -43,7 +44,7 @@ absl::StatusOr<CatalogBackup> Client::BackUpCatalog(const FileSink& sink, Cancel
     if (!taken.ok()) return taken;
     if (status.ok()) status = CheckWhole(sent, bytes, hasher.Get());
     if (status.ok()) return *sent;
-    if (retry.Again(status)) continue;
+    if (TokenWasReplaced(status, token) ? retry.AgainAnyway() : retry.Again(status)) continue;
     if (cancel != nullptr && cancel->requested()) {
       return absl::CancelledError("the backup was cancelled");
     }
