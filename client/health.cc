@@ -7,16 +7,20 @@
 namespace ckpt {
 
 absl::StatusOr<Health> CheckHealth(const Client& client, absl::Duration deadline) {
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+  const auto stub = v1::Health::NewStub(client.channel());
   v1::HealthCheckResponse response;
-  const grpc::Status called =
-      v1::Health::NewStub(client.channel())->Check(&context, v1::HealthCheckRequest(), &response);
-  if (!called.ok()) return client.Translate(FromGrpc(called));
+  const ClientOptions& options = client.options();
+  const absl::Status status = CallWithRetry(options.retry, options.world, [&] {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+    return FromGrpc(stub->Check(&context, v1::HealthCheckRequest(), &response));
+  });
+  if (!status.ok()) return client.Translate(status);
   return Health{.ready = response.ready(),
                 .live = response.live(),
                 .draining = response.draining(),
-                .problems = {response.problems().begin(), response.problems().end()}};
+                .problems = {response.problems().begin(), response.problems().end()},
+                .version = response.version()};
 }
 
 }  // namespace ckpt

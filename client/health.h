@@ -16,10 +16,13 @@ struct Health {
   bool live = false;   // false: it is stuck, and has to be started anew
   bool draining = false;
   std::vector<std::string> problems;  // why it is not ready, a sentence each
+  std::string version;
 };
 
-// One try, which takes at most `deadline`: a daemon that does not answer is not
-// well. UNAVAILABLE or DEADLINE_EXCEEDED/UNREACHABLE then.
-absl::StatusOr<Health> CheckHealth(const Client& client, absl::Duration deadline);
+// Each try takes at most `deadline`, and there are as many as the client's options
+// say: a daemon that does not answer is not well. UNAVAILABLE or
+// DEADLINE_EXCEEDED/UNREACHABLE then. Needs no token.
+absl::StatusOr<Health> CheckHealth(const Client& client,
+                                   absl::Duration deadline = absl::Seconds(5));
 
 }  // namespace ckpt

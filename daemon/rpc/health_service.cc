@@ -9,6 +9,7 @@ grpc::Status HealthService::Check(grpc::ServerContext*, const ckpt::v1::HealthCh
   response->set_live(health.live);
   response->set_draining(health.draining);
   response->mutable_problems()->Add(health.problems.begin(), health.problems.end());
+  response->set_version(store_->version());
   return grpc::Status::OK;
 }
 

@@ -274,6 +274,8 @@ class Store {
 
   Metrics& metrics() { return *metrics_; }
 
+  const std::string& version() const { return options_.version; }  // of the daemon
+
   struct Health {
     bool live = true;   // its threads do what they should
     bool ready = true;  // that, and it takes checkpoints

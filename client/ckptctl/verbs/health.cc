@@ -6,12 +6,9 @@
 namespace ckpt::ctl {
 namespace {
 
-// A probe waits no longer either.
-constexpr absl::Duration kDeadline = absl::Seconds(5);
-
 absl::Status Show(Session& session) {
   ASSIGN_OR_RETURN(Client * daemon, session.Daemon());
-  ASSIGN_OR_RETURN(const Health health, CheckHealth(*daemon, kDeadline));
+  ASSIGN_OR_RETURN(const Health health, CheckHealth(*daemon));
   if (!health.ready) session.SetExitCode(kExitFailed);
   if (session.json()) {
     session.PrintJson(Json{{"ready", health.ready},

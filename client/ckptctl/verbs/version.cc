@@ -1,5 +1,6 @@
 #include "client/ckptctl/json.h"
 #include "client/ckptctl/verbs/verbs.h"
+#include "client/health.h"
 
 namespace ckpt::ctl {
 
@@ -12,11 +13,11 @@ void AddVersion(CLI::App& app, Session& session) {
         absl::Status status;
         if (!*client_only) {
           ASSIGN_OR_RETURN(Client * daemon, s.Daemon());
-          const absl::StatusOr<Stats> stats = daemon->GetStats();
-          status = stats.status();
-          if (stats.ok()) {
-            json["ckptd"] = stats->version;
-            text += fmt::format("ckptd {} at {}\n", Printable(stats->version),
+          const absl::StatusOr<Health> health = CheckHealth(*daemon);
+          status = health.status();
+          if (health.ok()) {
+            json["ckptd"] = health->version;
+            text += fmt::format("ckptd {} at {}\n", Printable(health->version),
                                 daemon->options().address);
           }
         }

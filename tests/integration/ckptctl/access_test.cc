@@ -89,6 +89,10 @@ TEST_F(AccessTest, ATokenIsMadeUsedListedAndRevoked) {
   EXPECT_THAT(other, ExitsWith(6));
   EXPECT_THAT(other.err, HasSubstr("is for project vision and not for default"));
 
+  // How the daemon is, and which, is no secret of a project.
+  EXPECT_THAT(As("gpu-1", {"health"}), ExitsWith(0));
+  EXPECT_THAT(As("gpu-1", {"version"}), ExitsWith(0));
+
   const auto tokens = As("admin", {"token", "list", "--json"}).Json()["tokens"];
   ASSERT_EQ(tokens.size(), 2u);
   EXPECT_EQ(tokens[0]["id"], id);

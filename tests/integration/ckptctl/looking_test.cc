@@ -107,6 +107,13 @@ TEST_F(LookingTest, HealthIsAnExitCodeAndSaysWhyNot) {
   const Outcome gone = Ctl({"health"}, full.address());
   EXPECT_THAT(gone, ExitsWith(4));
   EXPECT_THAT(gone.err, OneSentence());
+
+  // A daemon that is about to come is waited for.
+  Daemon coming(kCkptd, Path("coming"));
+  Process waiting({kCkptctl, "health", "--wait", "60s", "--address", coming.address()},
+                  Path("waiting.out"));
+  ASSERT_TRUE(coming.Start());
+  EXPECT_EQ(waiting.Wait(), (Ended{.code = 0, .signal = 0}));
 }
 
 TEST_F(LookingTest, TheShellCompletesRunsAndSelectors) {
