@@ -210,8 +210,9 @@ class Client {
                                                 size_t limit = 0);
   // Absent: the daemon as a whole; `run.run` empty: one project.
   absl::StatusOr<Stats> GetStats(const std::optional<RunName>& run = {});
-  // checkpoint_id 0: all of the run. `progress` may be null. No retry once
-  // progress was shown.
+  // checkpoint_id 0: all of the run. `progress` may be null. A stream that breaks
+  // goes on behind the last checkpoint that was read to its end; what of the next one
+  // was shown is shown again.
   absl::StatusOr<VerifyResult> Verify(const RunName& run, uint64_t checkpoint_id,
                                       const std::function<void(const VerifyProgress&)>& progress);
   // All runs of a project; of all where it is empty.

@@ -34,7 +34,12 @@ grpc::Status CheckpointsService::Verify(grpc::ServerContext* context,
                                         const v1::VerifyRequest* request,
                                         grpc::ServerWriter<v1::VerifyResponse>* writer) {
   return Answer("Verify", guard_, context, request, [&]() -> absl::Status {
-    uint64_t reported = 0;
+    std::optional<Store::VerifyPosition> after;
+    if (request->has_after()) {
+      ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->after().run()));
+      after = {std::move(run), request->after().checkpoint_id()};
+    }
+    uint64_t reported = 0, positioned = 0;
     v1::VerifyResponse message;
     auto report = [&](const Store::VerifyProgress& progress) {
       message.Clear();
@@ -50,10 +55,16 @@ grpc::Status CheckpointsService::Verify(grpc::ServerContext* context,
         out.set_entry(damage.entry);
         out.set_text(damage.text);
       }
-      // A message every 64 MiB is progress enough.
-      bool due = progress.bytes_done - reported >= (64u << 20) || !progress.damages.empty();
+      // A message every 64 MiB is progress enough, and so is a position.
+      const uint64_t before = progress.position ? positioned : reported;
+      bool due = progress.bytes_done - before >= (64u << 20) || !progress.damages.empty();
       if (!due) return !context->IsCancelled();
       reported = progress.bytes_done;
+      if (progress.position) {
+        positioned = progress.bytes_done;
+        *message.mutable_position()->mutable_run() = ckpt::ToProto(progress.position->run);
+        message.mutable_position()->set_checkpoint_id(progress.position->checkpoint_id);
+      }
       return writer->Write(message);
     };
     if (request->all_runs()) {
@@ -63,12 +74,13 @@ grpc::Status CheckpointsService::Verify(grpc::ServerContext* context,
       }
       if (!project.empty()) RETURN_IF_ERROR(ckpt::CheckName("project name", project));
       RETURN_IF_ERROR(store_->VerifyAll(
-          request->has_run() && project.empty() ? ckpt::kDefaultProject : project, report));
+          request->has_run() && project.empty() ? ckpt::kDefaultProject : project, report, after));
     } else {
       ASSIGN_OR_RETURN(ckpt::RunName run, ckpt::FromProto(request->run()));
-      RETURN_IF_ERROR(store_->Verify(run, request->checkpoint_id(), report));
+      RETURN_IF_ERROR(store_->Verify(run, request->checkpoint_id(), report, after));
     }
     message.clear_damages();
+    message.clear_position();
     message.set_done(true);
     if (!writer->Write(message)) return absl::CancelledError("the client is gone");
     return absl::OkStatus();

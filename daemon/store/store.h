@@ -149,6 +149,12 @@ class Store {
 
   // ---- Verifying (verify.cc) ------------------------------------------------------
 
+  // Behind a checkpoint and all that are verified before it: runs are taken by
+  // name, the newest commit of each first.
+  struct VerifyPosition {
+    ckpt::RunName run;
+    uint64_t checkpoint_id = 0;
+  };
   struct VerifyProgress {
     uint64_t bytes_done = 0, bytes_total = 0, chunks_done = 0;
     struct Damage {
@@ -157,15 +163,18 @@ class Store {
       uint32_t rank = 0;
       std::string entry, text;  // no entry: the manifest
     };
-    std::vector<Damage> damages;  // since the report before
+    std::vector<Damage> damages;             // since the report before
+    std::optional<VerifyPosition> position;  // where a checkpoint has been read to its end
   };
-  // Reads and compares everything; `report` returns false to stop. What was
-  // flagged and proves whole is flagged no longer.
+  // Reads and compares everything, or what comes behind `after`; `report` returns
+  // false to stop. What was flagged and proves whole is flagged no longer.
   absl::Status Verify(const ckpt::RunName& run, uint64_t checkpoint_id,
-                      const std::function<bool(const VerifyProgress&)>& report);
+                      const std::function<bool(const VerifyProgress&)>& report,
+                      const std::optional<VerifyPosition>& after = {});
   // All runs of the project; of all projects where it is empty.
   absl::Status VerifyAll(const std::string& project,
-                         const std::function<bool(const VerifyProgress&)>& report);
+                         const std::function<bool(const VerifyProgress&)>& report,
+                         const std::optional<VerifyPosition>& after = {});
 
   absl::StatusOr<ckpt::Scrub> GetScrub();
   // Begins a pass now, or has the one under way go on.

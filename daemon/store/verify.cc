@@ -15,6 +15,26 @@ namespace {
 absl::Status Cancelled() { return absl::CancelledError("the verification was cancelled"); }
 
 using Progress = Store::VerifyProgress;
+using Position = Store::VerifyPosition;
+
+// Those of a run, in the order in which they are verified, that come behind `after`.
+absl::StatusOr<std::vector<ckpt::Checkpoint>> ListBehind(catalog::ReadTxn& txn,
+                                                         const catalog::RunRow& run,
+                                                         const std::optional<Position>& after) {
+  ASSIGN_OR_RETURN(std::vector<ckpt::Checkpoint> checkpoints,
+                   catalog::ListCheckpoints(txn, run.id, {}));
+  if (after && after->run == run.name) {
+    std::erase_if(checkpoints,
+                  [&](const ckpt::Checkpoint& c) { return c.id >= after->checkpoint_id; });
+  }
+  return checkpoints;
+}
+
+uint64_t SumBytes(const std::vector<ckpt::Checkpoint>& checkpoints) {
+  uint64_t bytes = 0;
+  for (const ckpt::Checkpoint& c : checkpoints) bytes += c.bytes;
+  return bytes;
+}
 
 // Whether all of it is as it was pushed; adds to `progress`.
 absl::StatusOr<bool> VerifyShard(Store& store, const ckpt::Checkpoint& c, uint32_t rank,
@@ -55,7 +75,8 @@ absl::StatusOr<bool> VerifyShard(Store& store, const ckpt::Checkpoint& c, uint32
 }  // namespace
 
 absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
-                           const std::function<bool(const VerifyProgress&)>& report) {
+                           const std::function<bool(const VerifyProgress&)>& report,
+                           const std::optional<VerifyPosition>& after) {
   std::vector<ckpt::Checkpoint> checkpoints;
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
@@ -64,23 +85,32 @@ absl::Status Store::Verify(const ckpt::RunName& name, uint64_t checkpoint_id,
       ASSIGN_OR_RETURN(ckpt::Checkpoint one, RequireCheckpoint(*txn, name, checkpoint_id));
       checkpoints.push_back(std::move(one));
     } else {
-      ASSIGN_OR_RETURN(checkpoints, catalog::ListCheckpoints(*txn, run.id, {}));
+      ASSIGN_OR_RETURN(checkpoints, ListBehind(*txn, run, after));
     }
   }
   VerifyProgress progress;
-  for (const ckpt::Checkpoint& c : checkpoints) progress.bytes_total += c.bytes;
+  progress.bytes_total = SumBytes(checkpoints);
   return VerifyThese(checkpoints, progress, report);
 }
 
 absl::Status Store::VerifyAll(const std::string& project,
-                              const std::function<bool(const VerifyProgress&)>& report) {
+                              const std::function<bool(const VerifyProgress&)>& report,
+                              const std::optional<VerifyPosition>& after) {
   std::vector<catalog::RunRow> runs;
   VerifyProgress progress;
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
     ASSIGN_OR_RETURN(runs, catalog::ListRuns(*txn, project, "", std::nullopt, UINT32_MAX));
     if (runs.empty() && !project.empty()) return ProjectHasNoRuns(project);
+    if (after) {
+      std::erase_if(runs, [&](const catalog::RunRow& run) { return run.name < after->run; });
+    }
     for (const catalog::RunRow& run : runs) {
+      if (after && run.name == after->run) {
+        ASSIGN_OR_RETURN(const auto left, ListBehind(*txn, run, after));
+        progress.bytes_total += SumBytes(left);
+        continue;
+      }
       ASSIGN_OR_RETURN(const auto figures, catalog::GetRunFigures(*txn, run.id));
       progress.bytes_total += figures.bytes;
     }
@@ -89,7 +119,7 @@ absl::Status Store::VerifyAll(const std::string& project,
     std::vector<ckpt::Checkpoint> checkpoints;
     {
       ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
-      ASSIGN_OR_RETURN(checkpoints, catalog::ListCheckpoints(*txn, run.id, {}));
+      ASSIGN_OR_RETURN(checkpoints, ListBehind(*txn, run, after));
     }
     RETURN_IF_ERROR(VerifyThese(checkpoints, progress, report));
   }
@@ -110,17 +140,18 @@ absl::Status Store::VerifyThese(const std::vector<ckpt::Checkpoint>& checkpoints
       RETURN_IF_ERROR(shard.status());
       whole &= *shard;
     }
-    if (!whole) continue;
-    const absl::Status healed = Heal(c.id);
+    const absl::Status healed = whole ? Heal(c.id) : absl::OkStatus();
     if (absl::IsDataLoss(healed)) {
       progress.damages.push_back({c.run, c.id, c.step, 0, "", std::string(healed.message())});
     } else {
       RETURN_IF_ERROR(healed);
     }
+    progress.position = {c.run, c.id};
+    if (!report(progress)) return Cancelled();
+    progress.position.reset();
+    progress.damages.clear();
   }
-  const bool go_on = report(progress);
-  progress.damages.clear();
-  return go_on ? absl::OkStatus() : Cancelled();
+  return absl::OkStatus();
 }
 
 absl::Status Store::Heal(uint64_t checkpoint_id) {

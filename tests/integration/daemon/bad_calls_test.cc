@@ -96,6 +96,8 @@ TEST_F(BadCalls, NamesThatAreNone) {
       {"all runs and one", "Verify", "$tidy all_runs: true", kBad, reason::kBadField},
       {"all runs and a checkpoint", "Verify", "checkpoint_id: 1 all_runs: true", kBad,
        reason::kBadField},
+      {"a position that is a path", "Verify", "all_runs: true after { run { run: '..' } }", kBad,
+       reason::kBadName},
   });
 }
 

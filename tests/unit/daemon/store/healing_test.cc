@@ -324,5 +324,44 @@ TEST_F(HealingTest, AllProjectsAreVerifiedOrOne) {
   EXPECT_EQ(Why(store_->VerifyAll("nobody", [](const auto&) { return true; })), "RUN_NOT_FOUND");
 }
 
+TEST_F(HealingTest, AVerificationThatWasStoppedGoesOnBehindWhatItRead) {
+  const ckpt::RunName other{"other", "r"};
+  Attempt("a");
+  Attempt("a", 1, other);
+  std::vector<uint64_t> expected;  // runs by name, the newest commit of each first
+  for (const int step : {1, 2, 3}) {
+    const uint64_t id = Push({.step = static_cast<uint64_t>(step), .seeds = {step, step + 50}}).id;
+    expected.insert(expected.begin(), id);
+  }
+  expected.push_back(Push({.step = 1, .seeds = {90}, .run = other}).id);
+
+  std::vector<uint64_t> read;
+  std::optional<Store::VerifyPosition> behind;
+  for (size_t streams = 1; true; ++streams) {
+    ASSERT_LE(streams, expected.size() + 1);
+    uint64_t done = 0, total = 0;
+    const absl::Status status = store_->VerifyAll(
+        "",
+        [&](const Store::VerifyProgress& progress) {
+          done = progress.bytes_done;
+          total = progress.bytes_total;
+          if (!progress.position) return true;
+          read.push_back(progress.position->checkpoint_id);
+          behind = progress.position;
+          return false;
+        },
+        behind);
+    if (status.ok()) break;
+    ASSERT_TRUE(absl::IsCancelled(status)) << status;
+    uint64_t left = 0;
+    for (size_t i = streams - 1; i < expected.size(); ++i) {
+      left += Get(store_->GetCheckpoint(expected[i])).bytes;
+    }
+    EXPECT_EQ(total, left);
+    EXPECT_EQ(done, Get(store_->GetCheckpoint(read.back())).bytes);
+  }
+  EXPECT_EQ(read, expected);
+}
+
 }  // namespace
 }  // namespace ckptd
