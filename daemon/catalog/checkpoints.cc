@@ -174,13 +174,13 @@ absl::StatusOr<std::vector<uint64_t>> ReadIds(Statement rows) {
 absl::StatusOr<std::vector<ckpt::Checkpoint>> ListCheckpoints(ReadTxn& txn, int64_t run_id,
                                                               const ListFilter& filter) {
   // Two texts, since a partial index is chosen when a statement is prepared.
-  static const std::string rest = R"sql(
+  const std::string rest = R"sql(
   AND c.id < ?2 AND c.step >= ?3 AND c.step <= ?4 AND (?5 = 0 OR c.timeline = ?5)
   AND (?6 = 0 OR EXISTS (SELECT 1 FROM pins AS n WHERE n.checkpoint_row = c.row))
 ORDER BY c.id DESC LIMIT ?7)sql";
-  static const std::string all =
+  const std::string all =
       std::string(kSelectCheckpoint) + "WHERE c.run_id = ?1 AND c.id IS NOT NULL" + rest;
-  static const std::string live =
+  const std::string live =
       std::string(kSelectCheckpoint) +
       "WHERE c.run_id = ?1 AND c.id IS NOT NULL AND c.removed_at IS NULL" + rest;
   constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
@@ -196,7 +196,7 @@ ORDER BY c.id DESC LIMIT ?7)sql";
 }
 
 absl::StatusOr<std::optional<ckpt::Checkpoint>> FindCheckpoint(ReadTxn& txn, uint64_t id) {
-  static const std::string sql = std::string(kSelectCheckpoint) + "WHERE c.id = ?1";
+  const std::string sql = std::string(kSelectCheckpoint) + "WHERE c.id = ?1";
   Connection& db = txn.connection();
   ASSIGN_OR_RETURN(Statement rows, db.Query(sql, id));
   return FirstCheckpoint(db, std::move(rows));
@@ -205,7 +205,7 @@ absl::StatusOr<std::optional<ckpt::Checkpoint>> FindCheckpoint(ReadTxn& txn, uin
 absl::StatusOr<std::optional<ckpt::Checkpoint>> FindByStep(ReadTxn& txn, int64_t run_id,
                                                            uint64_t step, uint32_t timeline,
                                                            bool include_removed) {
-  static const std::string sql = std::string(kSelectCheckpoint) + R"sql(
+  const std::string sql = std::string(kSelectCheckpoint) + R"sql(
 WHERE c.run_id = ?1 AND c.step = ?2 AND c.id IS NOT NULL AND (?3 = 0 OR c.timeline = ?3)
   AND (?4 OR c.removed_at IS NULL)
 ORDER BY c.id DESC LIMIT 1)sql";
@@ -216,7 +216,7 @@ ORDER BY c.id DESC LIMIT 1)sql";
 
 absl::StatusOr<std::vector<ckpt::Checkpoint>> ListByStep(ReadTxn& txn, int64_t run_id,
                                                          uint64_t step) {
-  static const std::string sql = std::string(kSelectCheckpoint) + R"sql(
+  const std::string sql = std::string(kSelectCheckpoint) + R"sql(
 WHERE c.run_id = ?1 AND c.step = ?2 AND c.id IS NOT NULL AND +c.removed_at IS NULL
 ORDER BY c.id DESC)sql";
   Connection& db = txn.connection();
@@ -226,7 +226,7 @@ ORDER BY c.id DESC)sql";
 
 absl::StatusOr<std::optional<ckpt::Checkpoint>> FindByAlias(ReadTxn& txn, int64_t run_id,
                                                             const std::string& alias) {
-  static const std::string sql = std::string(kSelectCheckpoint) + R"sql(
+  const std::string sql = std::string(kSelectCheckpoint) + R"sql(
 WHERE c.row = (SELECT a.checkpoint_row FROM aliases AS a WHERE a.run_id = ?1 AND a.name = ?2)
 )sql";
   Connection& db = txn.connection();

@@ -32,13 +32,13 @@ absl::StatusOr<std::optional<ProjectRow>> FirstProject(Statement rows) {
 }  // namespace
 
 absl::StatusOr<std::optional<ProjectRow>> FindProject(ReadTxn& txn, const std::string& name) {
-  static const std::string sql = std::string(kSelectProject) + "WHERE name = ?1";
+  const std::string sql = std::string(kSelectProject) + "WHERE name = ?1";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, name));
   return FirstProject(std::move(rows));
 }
 
 absl::StatusOr<std::optional<ProjectRow>> FindProjectById(ReadTxn& txn, int64_t project_id) {
-  static const std::string sql = std::string(kSelectProject) + "WHERE id = ?1";
+  const std::string sql = std::string(kSelectProject) + "WHERE id = ?1";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, project_id));
   return FirstProject(std::move(rows));
 }

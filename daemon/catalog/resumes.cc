@@ -43,14 +43,14 @@ absl::Status NoSuchTicket() {
 }  // namespace
 
 absl::StatusOr<std::optional<TicketRow>> FindTicket(ReadTxn& txn, int64_t id) {
-  static const std::string sql = std::string(kSelectTicket) + "WHERE t.id = ?1";
+  const std::string sql = std::string(kSelectTicket) + "WHERE t.id = ?1";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, id));
   return FirstTicket(std::move(rows));
 }
 
 absl::StatusOr<std::optional<TicketRow>> FindTicketOfAttempt(ReadTxn& txn, int64_t run_id,
                                                              uint64_t attempt) {
-  static const std::string sql =
+  const std::string sql =
       std::string(kSelectTicket) + "WHERE t.run_id = ?1 AND t.attempt = ?2";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, run_id, attempt));
   return FirstTicket(std::move(rows));

@@ -97,13 +97,13 @@ std::optional<uint64_t> UnlessZero(uint64_t id) {
 }  // namespace
 
 absl::StatusOr<std::optional<RunRow>> FindRun(ReadTxn& txn, const ckpt::RunName& name) {
-  static const std::string sql = std::string(kSelectRun) + "WHERE p.name = ?1 AND r.name = ?2";
+  const std::string sql = std::string(kSelectRun) + "WHERE p.name = ?1 AND r.name = ?2";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, name.project, name.run));
   return FirstRun(std::move(rows));
 }
 
 absl::StatusOr<std::optional<RunRow>> FindRunById(ReadTxn& txn, int64_t run_id) {
-  static const std::string sql = std::string(kSelectRun) + "WHERE r.id = ?1";
+  const std::string sql = std::string(kSelectRun) + "WHERE r.id = ?1";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, run_id));
   return FirstRun(std::move(rows));
 }
@@ -151,10 +151,10 @@ absl::StatusOr<std::vector<RunRow>> ListRuns(ReadTxn& txn, const std::string& pr
                                              const std::optional<ckpt::RunName>& after,
                                              uint32_t limit) {
   // Names are ASCII below DEL, so a prefix is a range.
-  static const std::string of_project = std::string(kSelectRun) + R"sql(
+  const std::string of_project = std::string(kSelectRun) + R"sql(
 WHERE p.name = ?1 AND r.name >= ?2 AND r.name < ?2 || char(127) AND r.name > ?4 AND r.deleted = 0
 ORDER BY r.name LIMIT ?5)sql";
-  static const std::string of_all = std::string(kSelectRun) + R"sql(
+  const std::string of_all = std::string(kSelectRun) + R"sql(
 WHERE ?1 = '' AND r.name >= ?2 AND r.name < ?2 || char(127)
   AND p.name >= ?3 AND (p.name > ?3 OR r.name > ?4) AND r.deleted = 0
 ORDER BY p.name, r.name LIMIT ?5)sql";
@@ -203,14 +203,14 @@ absl::StatusOr<uint64_t> SetRunPolicy(WriteTxn& txn, int64_t run_id,
 
 absl::StatusOr<std::optional<AttemptRow>> FindAttempt(ReadTxn& txn, int64_t run_id,
                                                       uint64_t number) {
-  static const std::string sql = std::string(kSelectAttempt) + "WHERE run_id = ?1 AND number = ?2";
+  const std::string sql = std::string(kSelectAttempt) + "WHERE run_id = ?1 AND number = ?2";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, run_id, number));
   return FirstAttempt(std::move(rows));
 }
 
 absl::StatusOr<std::optional<AttemptRow>> FindAttemptByLaunch(ReadTxn& txn, int64_t run_id,
                                                               const std::string& launch_id) {
-  static const std::string sql = std::string(kSelectAttempt) +
+  const std::string sql = std::string(kSelectAttempt) +
                                  "WHERE run_id = ?1 AND launch_id = ?2 "
                                  "ORDER BY number DESC LIMIT 1";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, run_id, launch_id));

@@ -41,14 +41,14 @@ absl::StatusOr<std::optional<TokenRow>> FirstToken(Statement rows) {
 }  // namespace
 
 absl::StatusOr<std::optional<TokenRow>> FindToken(ReadTxn& txn, const std::string& id) {
-  static const std::string sql = std::string(kSelectToken) + "WHERE id = ?1";
+  const std::string sql = std::string(kSelectToken) + "WHERE id = ?1";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, id));
   return FirstToken(std::move(rows));
 }
 
 absl::StatusOr<std::optional<TokenRow>> FindTokenByRequest(ReadTxn& txn,
                                                            const std::string& request_id) {
-  static const std::string sql = std::string(kSelectToken) + "WHERE request_id = ?1";
+  const std::string sql = std::string(kSelectToken) + "WHERE request_id = ?1";
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, request_id));
   return FirstToken(std::move(rows));
 }
@@ -84,11 +84,11 @@ absl::Status SetTokenUsed(WriteTxn& txn, const std::string& id, absl::Time at) {
 }
 
 absl::StatusOr<std::vector<TokenRow>> ListTokens(ReadTxn& txn, const TokenFilter& filter) {
-  static const std::string page = R"sql(
+  const std::string page = R"sql(
       AND (?3 OR (revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?4)))
       ORDER BY row DESC LIMIT ?1)sql";
-  static const std::string of_all = std::string(kSelectToken) + "WHERE row < ?2 " + page;
-  static const std::string of_one =
+  const std::string of_all = std::string(kSelectToken) + "WHERE row < ?2 " + page;
+  const std::string of_one =
       std::string(kSelectToken) + "WHERE row < ?2 AND project = ?5 " + page;
   Connection& db = txn.connection();
   const int64_t before =

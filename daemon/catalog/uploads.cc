@@ -143,14 +143,14 @@ ckpt::Digest ManifestDigest(const ckpt::Manifest& manifest) {
 
 absl::StatusOr<std::optional<UploadRow>> FindUpload(ReadTxn& txn, int64_t run_id, uint64_t attempt,
                                                     uint64_t step, uint32_t rank) {
-  static const std::string sql = absl::StrCat(
+  const std::string sql = absl::StrCat(
       kSelectUpload, "WHERE c.run_id = ?1 AND c.attempt = ?2 AND c.step = ?3 AND s.rank = ?4");
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, run_id, attempt, step, rank));
   return FirstUpload(std::move(rows));
 }
 
 absl::StatusOr<std::optional<UploadRow>> FindUploadByRow(ReadTxn& txn, int64_t shard_row) {
-  static const std::string sql = absl::StrCat(kSelectUpload, "WHERE s.row = ?1");
+  const std::string sql = absl::StrCat(kSelectUpload, "WHERE s.row = ?1");
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql, shard_row));
   return FirstUpload(std::move(rows));
 }
@@ -302,7 +302,7 @@ absl::Status DropUpload(WriteTxn& txn, int64_t shard_row) {
 }
 
 absl::StatusOr<std::vector<UploadRow>> ListOpenUploads(ReadTxn& txn) {
-  static const std::string sql = absl::StrCat(kSelectUpload, "WHERE c.id IS NULL ORDER BY s.row");
+  const std::string sql = absl::StrCat(kSelectUpload, "WHERE c.id IS NULL ORDER BY s.row");
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(sql));
   std::vector<UploadRow> uploads;
   while (rows.Next()) uploads.push_back(ReadUpload(rows));
