@@ -161,6 +161,7 @@ TEST_F(WatchdogTest, HearsNothingMoreOnceAThreadIsStuck) {
 
 TEST_F(WatchdogTest, HearsNothingFromAStuckMainThread) {
   ASSERT_TRUE(daemon_.Start());
+  socket_.NextWith("READY=1");  // before, the main thread has yet to start others
   socket_.NextWith("WATCHDOG=1");
   HeldThread main(daemon_.process().pid());  // whose number is the process'
   if (!main.held()) GTEST_SKIP() << "holding a thread is not permitted here";
