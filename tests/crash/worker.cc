@@ -148,10 +148,11 @@ bool Worker::Make(RunModel& run, const Change& change, const Call& call) {
 
 bool Worker::IsUnanswered(const absl::Status& status, bool patient) {
   if (house_.MayFail(status)) return true;
-  // Unreachable, or about to be, is right only for a client that does not wait, of a daemon that
-  // was killed or told to end.
+  // Unreachable, about to be, or another than the upload was opened with is right only for a
+  // client that does not wait, of a daemon that was killed or told to end.
   return !patient &&
-         (HasReason(status, reason::kUnreachable) || HasReason(status, reason::kDraining)) &&
+         (HasReason(status, reason::kUnreachable) || HasReason(status, reason::kDraining) ||
+          HasReason(status, reason::kUploadNotFound)) &&
          house_.kills() != gate_.kills();
 }
 
