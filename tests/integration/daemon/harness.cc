@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -98,7 +99,7 @@ std::unique_ptr<Client> Connect(const std::string& address, absl::Duration windo
 
 uint64_t OpenAttempt(Client& client, const RunName& run, uint32_t world_size,
                      const std::optional<Policy>& policy) {
-  static int launches = 0;
+  static std::atomic<int> launches = 0;
   const std::string launch = fmt::format("launch-{}-{}", getpid(), ++launches);
   auto opened = client.OpenAttempt(run, launch, world_size, policy);
   EXPECT_TRUE(opened.ok()) << opened.status();
