@@ -15,6 +15,7 @@
 #include "tests/crash/contents.h"
 #include "tests/crash/process_house.h"
 #include "tests/crash/trial.h"
+#include "tests/testing/sanitizers.h"
 
 namespace ckpt::crash {
 namespace {
@@ -64,7 +65,7 @@ TEST_F(CrashTest, APushRidesOutKillsAndSendsOnlyWhatWasLost) {
   std::atomic<uint32_t> read = 0;
   const ChunkReader reader = [&](uint32_t, uint64_t offset, std::span<std::byte> into) {
     ++read;
-    absl::SleepFor(absl::Milliseconds(25));
+    absl::SleepFor(absl::Milliseconds(test::kSanitized ? 200 : 25));
     std::memcpy(into.data(), staging.bytes().data() + offset, into.size());
     return absl::OkStatus();
   };
@@ -83,7 +84,7 @@ TEST_F(CrashTest, APushRidesOutKillsAndSendsOnlyWhatWasLost) {
     // Far enough that losing what was written would cost more than is allowed below.
     const uint32_t enough = read + 4 + static_cast<uint32_t>(Below(random, 2));
     if (!test::WaitUntil([&] { return done || read >= enough; }) || done) break;
-    absl::SleepFor(absl::Microseconds(Below(random, 25'000)));
+    absl::SleepFor(absl::Microseconds(Below(random, test::kSanitized ? 200'000 : 25'000)));
     house_.Kill();
     EXPECT_TRUE(house_.Start());
   }

@@ -11,6 +11,7 @@
 #include "proto/limits.h"
 #include "tests/integration/daemon/wire.h"
 #include "tests/testing/programs.h"
+#include "tests/testing/sanitizers.h"
 #include "tests/testing/slow_peers.h"
 
 namespace ckpt::test {
@@ -83,10 +84,10 @@ TEST(Crowd, OfIdleAndSlowPeersLeavesRoomForWork) {
   }
   for (std::thread& worker : workers) worker.join();
   for (const absl::Status& result : results) EXPECT_TRUE(result.ok()) << result;
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  const Memory memory = MemoryOf(daemon.process().pid());
-  EXPECT_LT(memory.peak, kMemory) << memory.peak / kMiB << " MiB";
-#endif
+  if (!kSanitized) {
+    const Memory memory = MemoryOf(daemon.process().pid());
+    EXPECT_LT(memory.peak, kMemory) << memory.peak / kMiB << " MiB";
+  }
   EXPECT_EQ(std::ranges::count_if(idle, [](const auto& each) { return each->Answers(); }),
             kIdleConnections);
 

@@ -11,6 +11,7 @@
 #include "tests/integration/daemon/harness.h"
 #include "tests/integration/daemon/wire.h"
 #include "tests/testing/programs.h"
+#include "tests/testing/sanitizers.h"
 
 namespace ckpt::test {
 namespace {
@@ -22,9 +23,7 @@ constexpr int kWorkers = 16;
 class DaemonMemory : public testing::Test {
  protected:
   void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    GTEST_SKIP() << "a sanitizer's own memory would be measured";
-#endif
+    if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory would be measured";
     ASSERT_TRUE(daemon_.Start());
     client_ = Connect(daemon_.address());
     attempt_ = OpenAttempt(*client_, kRun);
