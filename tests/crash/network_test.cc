@@ -14,8 +14,8 @@ using test::LineFault;
 TEST(NetworkTest, BrokenLinesLoseNothingAndNothingHappensTwice) {
   Random random(Seed());
   const uint64_t rounds = FromEnvironment("CKPT_CRASH_NETWORK_ROUNDS", 8);
+  absl::Mutex mutex;  // of `random`: lines are drawn by the thread of the house's proxy
   ProcessHouse house;
-  absl::Mutex mutex;  // of `random`: lines are drawn by the proxy's thread
   house.BreakLines([&]() -> LineFault {
     absl::MutexLock lock(&mutex);
     LineFault fault;
