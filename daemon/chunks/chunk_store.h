@@ -119,10 +119,11 @@ class ChunkStore {
   // record's header always is.
   virtual absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
                             std::span<std::byte> out, bool verify) = 0;
-  // As Read, but where it can without a copy. See os::File::View.
+  // As Read without `verify`, but where it can without a copy (os::File::View): the
+  // bytes are for who compares them himself, since they turn to zeros where the
+  // record is punched out while he looks.
   virtual absl::StatusOr<std::unique_ptr<os::SharedBytes>> View(const ckpt::Digest& digest,
-                                                                const ChunkLocation& location,
-                                                                bool verify) = 0;
+                                                                const ChunkLocation& location) = 0;
 
   // Reads a chunk's record past all caches and compares what can be compared
   // without its base: the header, the payload, and of an encoded chunk which one

@@ -37,12 +37,11 @@ absl::Status PackReader::Read(const ckpt::Digest& digest, const ChunkLocation& l
 }
 
 absl::StatusOr<std::unique_ptr<os::SharedBytes>> PackReader::View(const ckpt::Digest& digest,
-                                                                  const ChunkLocation& location,
-                                                                  bool verify) {
+                                                                  const ChunkLocation& location) {
   ASSIGN_OR_RETURN(const std::shared_ptr<os::File> file, OpenRecord(digest, location));
   ASSIGN_OR_RETURN(std::unique_ptr<os::SharedBytes> view,
                    file->View(location.offset + kRecordHeaderBytes, location.length));
-  RETURN_IF_ERROR(CheckBytes(digest, location, view->bytes(), verify));
+  RETURN_IF_ERROR(CheckBytes(digest, location, view->bytes(), /*verify=*/false));
   return view;
 }
 

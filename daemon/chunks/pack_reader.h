@@ -27,7 +27,7 @@ class PackReader {
   absl::Status Read(const ckpt::Digest& digest, const ChunkLocation& location,
                     std::span<std::byte> out, bool verify);
   absl::StatusOr<std::unique_ptr<os::SharedBytes>> View(const ckpt::Digest& digest,
-                                                        const ChunkLocation& location, bool verify);
+                                                        const ChunkLocation& location);
   void Prefetch(std::span<const ChunkLocation> locations);
 
   // The payload of an encoded chunk's record, of whose bytes the header's digest

@@ -38,9 +38,8 @@ class PackStore final : public ChunkStore {
   }
 
   absl::StatusOr<std::unique_ptr<os::SharedBytes>> View(const ckpt::Digest& digest,
-                                                        const ChunkLocation& location,
-                                                        bool verify) override {
-    if (location.encoded == 0) return reader_.View(digest, location, verify);
+                                                        const ChunkLocation& location) override {
+    if (location.encoded == 0) return reader_.View(digest, location);
     auto bytes = std::make_unique<os::OwnBytes>(location.length);
     RETURN_IF_ERROR(ReadEncodedChunk(reader_, digest, location, bytes->memory()));
     return bytes;

@@ -26,12 +26,13 @@ bool IsSame(const ChunkLocation& a, const ChunkLocation& b) {
 
 absl::StatusOr<std::unique_ptr<os::SharedBytes>> Store::Reader::Read(uint32_t index,
                                                                      bool compare) {
-  std::unique_ptr<os::SharedBytes> view;
+  std::unique_ptr<os::SharedBytes> bytes;
   RETURN_IF_ERROR(ReadWith(index, [&](const StoredChunk& chunk) -> absl::Status {
-    ASSIGN_OR_RETURN(view, store_->chunks_->View(chunk.digest, chunk.location, compare));
+    ASSIGN_OR_RETURN(bytes, compare ? ReadCompared(chunk)
+                                    : store_->chunks_->View(chunk.digest, chunk.location));
     return absl::OkStatus();
   }));
-  return view;
+  return bytes;
 }
 
 absl::Status Store::Reader::Check(uint32_t index) {
@@ -41,8 +42,16 @@ absl::Status Store::Reader::Check(uint32_t index) {
     // Whether an encoded one decodes to what it should, its bases say as well.
     return location.encoded == 0
                ? absl::OkStatus()
-               : store_->chunks_->View(digest, location, /*verify=*/true).status();
+               : ReadCompared(chunk).status();
   });
+}
+
+absl::StatusOr<std::unique_ptr<os::SharedBytes>> Store::Reader::ReadCompared(
+    const StoredChunk& chunk) {
+  const auto& [digest, location] = chunk;
+  auto bytes = std::make_unique<os::OwnBytes>(location.length);
+  RETURN_IF_ERROR(store_->chunks_->Read(digest, location, bytes->memory(), /*verify=*/true));
+  return bytes;
 }
 
 template <typename F>
@@ -93,9 +102,7 @@ StoredChunk Store::Reader::FindCulprit(const StoredChunk& chunk) {
     chain.push_back(link);
   }
   for (auto link = chain.rbegin(); link != chain.rend(); ++link) {
-    const auto& [digest, location] = **link;
-    const auto view = store_->chunks_->View(digest, location, /*verify=*/true);
-    if (absl::IsDataLoss(view.status())) return **link;
+    if (absl::IsDataLoss(ReadCompared(**link).status())) return **link;
   }
   return chunk;
 }

@@ -26,10 +26,10 @@ class Store::Reader {
         lease_(std::move(lease)) {}
 
   const ckpt::Manifest& manifest() const { return manifest_; }
-  // Chunk `index` of the manifest, without a copy where that can be
-  // (os::File::View); it may outlive the reader. DATA_LOSS marks the checkpoint
-  // damaged. Without `compare` what is read may be anything, for the caller to
-  // compare: a chunk that was moved meanwhile, too.
+  // Chunk `index` of the manifest; it may outlive the reader. DATA_LOSS marks the
+  // checkpoint damaged. Without `compare` there is no copy where that can be
+  // (ChunkStore::View), and what is read may be anything, for the caller to compare:
+  // a chunk that was moved meanwhile, too.
   absl::StatusOr<std::unique_ptr<os::SharedBytes>> Read(uint32_t index, bool compare = true);
   // Says that these chunks will be read soon.
   void Prefetch(std::span<const uint32_t> indices);
@@ -40,6 +40,8 @@ class Store::Reader {
   // `read(chunk)`, again where the chunk has moved meanwhile; marks damage.
   template <typename F>
   absl::Status ReadWith(uint32_t index, F read);
+  // In memory that nobody else changes: what was compared is what is sent.
+  absl::StatusOr<std::unique_ptr<os::SharedBytes>> ReadCompared(const StoredChunk& chunk);
   // Chunks move while they are read: to where they lie encoded. Looks again
   // where this one lies; false where it, and its bases, are where it says.
   absl::StatusOr<bool> FindMoved(StoredChunk& chunk);

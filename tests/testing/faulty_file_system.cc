@@ -110,6 +110,13 @@ class FaultyFile final : public File {
     return real_->Read(offset, out);
   }
 
+  absl::StatusOr<std::unique_ptr<SharedBytes>> View(uint64_t offset, size_t length) override {
+    absl::MutexLock lock(&fs_->mutex_);
+    RETURN_IF_ERROR(CheckAlive());
+    RETURN_IF_ERROR(fs_->BeginOrFail(Op::kRead, path()));
+    return real_->View(offset, length);
+  }
+
   absl::Status SyncData() override {
     absl::MutexLock lock(&fs_->mutex_);
     RETURN_IF_ERROR(CheckAlive());

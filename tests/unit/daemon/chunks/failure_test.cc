@@ -239,7 +239,7 @@ TEST_F(FailureTest, FailedReadsPunchesAndRemovalsSaySo) {
     fs_.FailNth(Op::kRead, nth);
     EXPECT_EQ(ckpt::ReasonOf(store_->Read(digest, location, bytes, true)), ckpt::reason::kIoError);
     fs_.FailNth(Op::kRead, nth);
-    EXPECT_EQ(ckpt::ReasonOf(store_->View(digest, location, true).status()),
+    EXPECT_EQ(ckpt::ReasonOf(store_->View(digest, location).status()),
               ckpt::reason::kIoError);
   }
   fs_.FailNth(Op::kPunch, 1);

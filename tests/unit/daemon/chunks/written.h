@@ -57,13 +57,15 @@ inline std::unique_ptr<PackWriter> MustCreate(ChunkStore& store, PackId id) {
   return *std::move(writer);
 }
 
-// By Read and by View, which say the same.
+// By Read and by View, which say the same where neither compares the digest.
 inline absl::Status ReadBack(ChunkStore& store, const StoredChunk& chunk,
                              std::vector<std::byte>* out = nullptr, bool verify = true) {
   std::vector<std::byte> bytes(chunk.location.length);
   absl::Status status = store.Read(chunk.digest, chunk.location, bytes, verify);
-  const auto view = store.View(chunk.digest, chunk.location, verify);
-  EXPECT_EQ(view.status(), status);
+  const auto view = store.View(chunk.digest, chunk.location);
+  if (status.ok() || !verify) {
+    EXPECT_EQ(view.status(), status);
+  }
   if (status.ok() && view.ok()) {
     EXPECT_TRUE(std::ranges::equal((*view)->bytes(), bytes));
   }

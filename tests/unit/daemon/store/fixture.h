@@ -56,9 +56,9 @@ std::string Why(const absl::StatusOr<T>& result) {
 inline constexpr uint32_t kChunkBytes = 8000;
 
 // Bytes that depend on `seed` and compress to nothing shared.
-inline std::vector<std::byte> BytesOf(int seed) {
+inline std::vector<std::byte> BytesOf(int seed, uint32_t length = kChunkBytes) {
   std::mt19937_64 random(static_cast<uint64_t>(seed));
-  std::vector<std::byte> bytes(kChunkBytes);
+  std::vector<std::byte> bytes(length);
   for (size_t i = 0; i < bytes.size(); i += sizeof(uint64_t)) {
     const uint64_t word = random();
     std::memcpy(bytes.data() + i, &word, std::min(sizeof(word), bytes.size() - i));
@@ -67,11 +67,12 @@ inline std::vector<std::byte> BytesOf(int seed) {
 }
 
 // A chunk for each seed; the same seed is the same content.
-inline ckpt::Manifest ManifestOf(const std::vector<int>& seeds) {
+inline ckpt::Manifest ManifestOf(const std::vector<int>& seeds,
+                                 uint32_t chunk_bytes = kChunkBytes) {
   ckpt::Manifest manifest;
   for (const int seed : seeds) {
-    const std::vector<std::byte> bytes = BytesOf(seed);
-    manifest.chunks.push_back({ckpt::HashBytes(bytes.data(), bytes.size()), kChunkBytes});
+    const std::vector<std::byte> bytes = BytesOf(seed, chunk_bytes);
+    manifest.chunks.push_back({ckpt::HashBytes(bytes.data(), bytes.size()), chunk_bytes});
   }
   ckpt::Entry entry;
   entry.name = "state";
@@ -90,6 +91,7 @@ struct Shard {
   std::set<std::string> pending = {};
   ckpt::RunName run = {"default", "r"};
   bool good = true;  // false: other bytes than the manifest says are sent
+  uint32_t chunk_bytes = kChunkBytes;
 
   std::vector<int> Seeds() const {
     if (!seeds.empty()) return seeds;
@@ -134,7 +136,7 @@ class StoreTest : public ::testing::Test {
     request.attempt = shard.attempt;
     request.step = shard.step;
     request.rank = shard.rank;
-    request.manifest = ManifestOf(shard.Seeds());
+    request.manifest = ManifestOf(shard.Seeds(), shard.chunk_bytes);
     request.metrics = shard.metrics;
     request.pending_metrics = shard.pending;
     return store_->OpenUpload(std::move(request));
@@ -150,7 +152,8 @@ class StoreTest : public ::testing::Test {
   }
   absl::Status SendOne(const Shard& shard, const std::string& upload_id, uint32_t index) {
     ASSIGN_OR_RETURN(std::shared_ptr<Upload> upload, store_->FindUpload(upload_id));
-    const std::vector<std::byte> bytes = BytesOf(shard.Seeds()[index] + (shard.good ? 0 : 1));
+    const std::vector<std::byte> bytes =
+        BytesOf(shard.Seeds()[index] + (shard.good ? 0 : 1), shard.chunk_bytes);
     const std::span<const std::byte> part = bytes;
     absl::Status status = upload->Append(index, std::span(&part, 1));
     if (!status.ok() && upload->dead()) store_->AbandonPack(upload);

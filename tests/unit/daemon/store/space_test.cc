@@ -238,6 +238,20 @@ TEST_F(StoreTest, DamageOnDiskIsFoundByReadingAndSaidOnce) {
   EXPECT_EQ(Get(store_->GetCheckpoint(ids.at(1))).damage, "");
 }
 
+TEST_F(StoreTest, WhatWasComparedStaysWhatItWasWhenItsPlaceIsPunched) {
+  Attempt("a", 1, r_, KeepLast(1));
+  constexpr uint32_t kBytes = 256 << 10;  // worth a look into the page cache
+  const Shard shard{.step = 1, .seeds = {1, 2}, .chunk_bytes = kBytes};
+  auto reader = Get(store_->OpenReader(Push(shard).id, 0));
+  const auto compared = Get(reader->Read(1));
+  const std::vector<std::byte> before(compared->bytes().begin(), compared->bytes().end());
+  reader.reset();  // gRPC sends from the bytes long after
+  Push({.step = 2, .seeds = {1}, .chunk_bytes = kBytes});
+  ASSERT_TRUE(IsReclaimed());
+  EXPECT_EQ(fs_.count(os::Op::kPunch), 1);
+  EXPECT_TRUE(std::ranges::equal(compared->bytes(), before));
+}
+
 TEST_F(StoreTest, AChunkFoundDamagedFlagsAllWhoShareItAndIsNotOfferedAsPresent) {
   Attempt("a");
   const uint64_t first = Push({.step = 1, .seeds = {7}}).id;
