@@ -77,6 +77,7 @@ void PackReader::Prefetch(std::span<const ChunkLocation> locations) {
 
 void PackReader::Forget(PackId id) {
   absl::MutexLock lock(&mutex_);
+  ++forgotten_;
   const auto it = open_.find(id);
   if (it == open_.end()) return;
   recent_.erase(it->second);
@@ -84,8 +85,10 @@ void PackReader::Forget(PackId id) {
 }
 
 absl::StatusOr<std::shared_ptr<os::File>> PackReader::Open(PackId id) {
+  uint64_t forgotten;
   {
     absl::MutexLock lock(&mutex_);
+    forgotten = forgotten_;
     if (const auto it = open_.find(id); it != open_.end()) {
       recent_.splice(recent_.begin(), recent_, it->second);
       return it->second->second;
@@ -94,6 +97,8 @@ absl::StatusOr<std::shared_ptr<os::File>> PackReader::Open(PackId id) {
   ASSIGN_OR_RETURN(std::shared_ptr<os::File> file, packs_->OpenForRead(id));
   absl::MutexLock lock(&mutex_);
   if (const auto it = open_.find(id); it != open_.end()) return it->second->second;
+  // It may be one that went meanwhile.
+  if (forgotten_ != forgotten) return file;
   recent_.emplace_front(id, file);
   open_[id] = recent_.begin();
   if (recent_.size() > max_open_) {

@@ -52,6 +52,7 @@ class PackReader {
   absl::Mutex mutex_;
   std::list<OpenPack> recent_ ABSL_GUARDED_BY(mutex_);  // newest use first
   std::unordered_map<PackId, std::list<OpenPack>::iterator> open_ ABSL_GUARDED_BY(mutex_);
+  uint64_t forgotten_ ABSL_GUARDED_BY(mutex_) = 0;  // how often Forget was called
 };
 
 }  // namespace ckptd
