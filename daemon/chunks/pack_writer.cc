@@ -45,6 +45,15 @@ FilePackWriter::~FilePackWriter() {
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(
       +[](int* writes) { return *writes == 0; }, &writes_));
+  if (dead_.ok() || durable_size_ != 0) return;
+  // Nothing in it may be used, so its room goes back now and without the catalog,
+  // which has none for its own writes where it is the disk that is full. A failed
+  // allocation keeps what it got, too.
+  if (absl::Status cut = file_->Truncate(0); !cut.ok()) {
+    spdlog::warn("the room of an abandoned pack is not given back yet: {}",
+                 std::string(cut.message()));
+  }
+  packs_->Measure(id_, *file_);
 }
 
 absl::StatusOr<ChunkLocation> FilePackWriter::Append(

@@ -30,7 +30,7 @@ class FilePackWriter final : public PackWriter {
   static absl::StatusOr<std::unique_ptr<FilePackWriter>> Create(PackDirectory* packs,
                                                                 BufferPool* buffers, PackId id,
                                                                 uint64_t expected_bytes);
-  // Waits for the writes under way.
+  // Waits for the writes under way. What a dead writer took of the disk goes back.
   ~FilePackWriter() override;
 
   PackId id() const override { return id_; }

@@ -67,8 +67,8 @@ TEST_F(FailureTest, AfterAFailedWriteTheWriterIsDead) {
         ASSERT_EQ(all.size(), static_cast<size_t>(nth - 1));
         EXPECT_EQ(ckpt::ReasonOf(failure), error.reason) << failure;
         ExpectDead(*writer, failure);
-        writer.reset();
 
+        // As after a crash, in which nobody has given the room back.
         const auto pack = store_->RecoverPack(id);
         ASSERT_TRUE(pack.ok()) << pack.status();
         ASSERT_EQ(pack->chunks.size(), all.size());
@@ -225,6 +225,23 @@ TEST_F(FailureTest, AFailedRecoveryMayBeRepeated) {
     ASSERT_TRUE(pack.ok()) << pack.status();
     EXPECT_EQ(pack->chunks.size(), durable.size());
     for (const Written& written : durable) ExpectReadable(*store_, written);
+  }
+}
+
+TEST_F(FailureTest, ADeadWritersRoomIsGivenBackAtOnce) {
+  for (const Op op : {Op::kWrite, Op::kSyncData}) {
+    SCOPED_TRACE(OpName(op));
+    const PackId id = kId + static_cast<PackId>(op);
+    auto created = store_->NewPack(id, /*expected_bytes=*/64 << 20);
+    ASSERT_TRUE(created.ok()) << created.status();
+    MustAppend(**created, RandomBytes(10000, 1));
+    fs_.AwaitWrites();
+    EXPECT_GE(store_->GetUsage()->disk_bytes, 10000u);
+    fs_.FailNth(op, 1, ENOSPC);
+    (void)AppendBytes(**created, RandomBytes(10000, 2));
+    EXPECT_EQ(ckpt::ReasonOf((*created)->MakeDurable()), ckpt::reason::kNoSpace);
+    created->reset();
+    EXPECT_EQ(store_->GetUsage()->disk_bytes, 0u);
   }
 }
 
