@@ -1,5 +1,6 @@
 #include "daemon/store/janitor.h"
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,19 @@ void Janitor::Reclaim() {
   }
 }
 
+void Janitor::Clean() {
+  pulse_.Promise(stuck_after_);
+  if (absl::Status status = work_.drop_uploads(); !status.ok()) {
+    spdlog::warn("dropping unfinished uploads failed: {}", std::string(status.message()));
+  }
+  if (absl::Status status = work_.forget_answers(); !status.ok()) {
+    spdlog::warn("forgetting old answers failed: {}", std::string(status.message()));
+  }
+}
+
 void Janitor::Loop() {
+  // Every commit wakes the janitor, and each open upload is asked for here.
+  std::chrono::steady_clock::time_point next_cleaning;
   for (;;) {
     std::vector<int64_t> due;
     pulse_.Promise(interval_ + stuck_after_);
@@ -94,12 +107,9 @@ void Janitor::Loop() {
         JudgeAt(run_id, now_() + interval_);
       }
     }
-    pulse_.Promise(stuck_after_);
-    if (absl::Status status = work_.drop_uploads(); !status.ok()) {
-      spdlog::warn("dropping unfinished uploads failed: {}", std::string(status.message()));
-    }
-    if (absl::Status status = work_.forget_answers(); !status.ok()) {
-      spdlog::warn("forgetting old answers failed: {}", std::string(status.message()));
+    if (const auto at = std::chrono::steady_clock::now(); at >= next_cleaning) {
+      next_cleaning = at + absl::ToChronoNanoseconds(interval_);
+      Clean();
     }
     Reclaim();
     if (absl::Status status = work_.keep_journal(); !status.ok()) {

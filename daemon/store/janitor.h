@@ -50,6 +50,8 @@ class Janitor {
 
  private:
   void Loop();
+  // What is enough to do once an interval.
+  void Clean();
   void Reclaim();
 
   const Work work_;

@@ -1,4 +1,4 @@
-// When the janitor counts as stuck.
+// When the janitor counts as stuck, and how often it does what.
 #include "daemon/store/janitor.h"
 
 #include <atomic>
@@ -46,6 +46,29 @@ TEST(JanitorTest, IsStuckWhileAPieceOfWorkDoesNotEnd) {
   EXPECT_TRUE(Eventually([&] { return janitor.StuckFor() > absl::ZeroDuration(); }));
   go_on.Notify();
   EXPECT_TRUE(Eventually([&] { return janitor.StuckFor() == absl::ZeroDuration(); }));
+}
+
+TEST(JanitorTest, LooksThroughTheOpenUploadsOnceAnIntervalHoweverOftenItIsWoken) {
+  std::atomic<int> reclaims = 0, looks = 0;
+  Janitor::Work work;
+  work.reclaim = [&] {
+    ++reclaims;
+    return false;
+  };
+  work.drop_uploads = [&] {
+    ++looks;
+    return absl::OkStatus();
+  };
+  work.forget_answers = [] { return absl::OkStatus(); };
+  work.keep_journal = [] { return absl::OkStatus(); };
+  work.judge = [](int64_t) { return absl::OkStatus(); };
+  Janitor janitor(std::move(work), [] { return absl::Now(); }, absl::Hours(1), absl::Hours(1));
+  janitor.Start();
+  EXPECT_TRUE(Eventually([&] {
+    janitor.Wake();
+    return reclaims > 20;
+  }));
+  EXPECT_EQ(looks, 1);
 }
 
 }  // namespace
