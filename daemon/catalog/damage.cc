@@ -71,13 +71,12 @@ absl::Status MarkChainWhole(WriteTxn& txn, int64_t project_id, const ckpt::Diges
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> HasDamage(ReadTxn& txn, int64_t project_id) {
+absl::StatusOr<uint64_t> CountDamagedChunksOf(ReadTxn& txn, int64_t project_id) {
   ASSIGN_OR_RETURN(
-      const std::optional<int64_t> damaged,
+      const std::optional<int64_t> count,
       txn.connection().Integer(
-          "SELECT EXISTS (SELECT 1 FROM chunks WHERE project_id = ?1 AND damaged <> 0)",
-          project_id));
-  return damaged.value_or(0) != 0;
+          "SELECT COUNT(*) FROM chunks WHERE project_id = ?1 AND damaged <> 0", project_id));
+  return static_cast<uint64_t>(count.value_or(0));
 }
 
 absl::StatusOr<uint64_t> CountDamagedChunks(ReadTxn& txn) {
@@ -217,8 +216,15 @@ absl::StatusOr<bool> IsDamagedOnDisk(ReadTxn& txn, uint64_t checkpoint_id) {
       WHERE c.id = ?1 AND s.damaged <> 0 LIMIT 1)sql",
                                                                      checkpoint_id));
   if (manifest) return true;
-  ASSIGN_OR_RETURN(const std::vector<StoredChunk> chunks, ListDamagedChunks(txn, checkpoint_id));
-  return !chunks.empty();
+  ASSIGN_OR_RETURN(const std::optional<int64_t> chunk, db.Integer(R"sql(
+      SELECT 1
+      FROM checkpoints AS c CROSS JOIN runs AS r ON r.id = c.run_id
+      CROSS JOIN chunks AS k ON k.project_id = r.project_id
+      WHERE c.id = ?1 AND k.damaged <> 0 AND EXISTS (
+        SELECT 1 FROM shard_chunks AS x JOIN shards AS s ON s.row = x.shard_row
+        WHERE x.chunk_row = k.row AND s.checkpoint_row = c.row) LIMIT 1)sql",
+                                                                  checkpoint_id));
+  return chunk.has_value();
 }
 
 absl::StatusOr<uint64_t> CountDamaged(ReadTxn& txn, std::optional<int64_t> project_id,

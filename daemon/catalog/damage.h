@@ -25,8 +25,8 @@ absl::Status MarkChunkDamaged(WriteTxn& txn, int64_t project_id, const ckpt::Dig
 absl::Status MarkChunkWhole(WriteTxn& txn, int64_t chunk_row);
 // The same of a chunk, and of all its bases.
 absl::Status MarkChainWhole(WriteTxn& txn, int64_t project_id, const ckpt::Digest& digest);
-// Whether a chunk of the project is damaged; mostly none is.
-absl::StatusOr<bool> HasDamage(ReadTxn& txn, int64_t project_id);
+// How many chunks of the project are damaged: mostly none.
+absl::StatusOr<uint64_t> CountDamagedChunksOf(ReadTxn& txn, int64_t project_id);
 // How many are, of all projects.
 absl::StatusOr<uint64_t> CountDamagedChunks(ReadTxn& txn);
 // Those that the checkpoint refers to, in all its shards.

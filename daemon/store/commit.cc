@@ -70,12 +70,18 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
     return AttemptFenced(run->name, row->attempt, run->newest_attempt);
   }
   ASSIGN_OR_RETURN(auto attempt, catalog::FindAttempt(*txn, run->id, row->attempt));
-  ASSIGN_OR_RETURN(const bool had_damage, catalog::HasDamage(*txn, row->project_id));
+  ASSIGN_OR_RETURN(const uint64_t damaged,
+                   catalog::CountDamagedChunksOf(*txn, row->project_id));
   RETURN_IF_ERROR(catalog::InsertChunks(*txn, row->project_id, row->shard_row, upload.stored()));
   if (pack != 0) RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
   std::vector<int64_t> healed;
-  if (had_damage) {
-    ASSIGN_OR_RETURN(healed, HealIntact(*txn, "what was damaged was pushed again", now));
+  if (damaged > 0) {
+    // To look through all that is flagged takes its time.
+    ASSIGN_OR_RETURN(const uint64_t left,
+                     catalog::CountDamagedChunksOf(*txn, row->project_id));
+    if (left < damaged) {
+      ASSIGN_OR_RETURN(healed, HealIntact(*txn, "what was damaged was pushed again", now));
+    }
     // Found damaged since this upload was told that they are there.
     ASSIGN_OR_RETURN(const int64_t missing, catalog::DropDamagedReferences(*txn, row->project_id,
                                                                            row->shard_row));
@@ -110,7 +116,7 @@ absl::StatusOr<Store::ShardResult> Store::RecordShard(Upload& upload) {
                                          "on disk",
                                          row->attempt, timeline, result.checkpoint->bytes,
                                          result.checkpoint->stored_bytes)));
-    if (had_damage) {
+    if (damaged > 0) {
       // Another rank's chunks may have been found damaged after it was through.
       RETURN_IF_ERROR(FlagIfDamaged(*txn, id, now));
       ASSIGN_OR_RETURN(result.checkpoint, catalog::FindCheckpoint(*txn, id));

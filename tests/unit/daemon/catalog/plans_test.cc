@@ -104,7 +104,7 @@ class PlansTest : public CatalogTest {
                               {first, second})));
     Get(CheckpointChunks(txn, first, 0));
     Do(MarkChunkDamaged(txn, run.project_id, DigestOf(1)));
-    Get(HasDamage(txn, run.project_id));
+    Get(CountDamagedChunksOf(txn, run.project_id));
     Get(CountDamagedChunks(txn));
     Get(CountDamaged(txn, run.project_id, run.id));
     Do(SetDamageOnDisk(txn, first, "x"));
@@ -279,7 +279,9 @@ TEST_F(PlansTest, EachHotQueryUsesItsIndex) {
            {"damaged chunks of a checkpoint",
             {"c.id = ?1 AND k.damaged <> 0"},
             "k USING INDEX chunks_damaged (project_id=?)"},
-           {"any damage", {"SELECT EXISTS", "project_id = ?1 AND damaged <> 0"}, "chunks_damaged"},
+           {"any damage",
+            {"SELECT COUNT(*)", "project_id = ?1 AND damaged <> 0"},
+            "chunks_damaged (project_id=?)"},
            {"flagged checkpoints", {"c.on_disk = 1"}, "checkpoints_damaged"},
            {"flagged checkpoints, counted", {"?2 IS NULL OR r.id = ?2"}, "checkpoints_damaged"},
            {"lost manifests", {"UPDATE manifests SET manifest"}, "shards_damaged"},
