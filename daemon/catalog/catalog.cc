@@ -116,11 +116,13 @@ class Catalog::Impl {
     base.impl_ = std::make_unique<ReadTxn::Impl>();
     base.impl_->commit = [this, before = writer_->total_changes()] {
       const absl::Status committed = Commit(before);
-      if (in_doubt_) {
-        RollBack();
-        (void)Settle();  // while nobody knows of it; otherwise before anybody does
-      }
-      return committed;
+      if (!in_doubt_) return committed;
+      RollBack();
+      // While nobody knows of it; otherwise before anybody is told anything more.
+      if (Settle().ok()) return committed;
+      return ckpt::Annotate(committed,
+                            "Whether this change holds is known once the disk takes writes again; "
+                            "ask again then");
     };
     base.impl_->finish = [this] {
       RollBack();

@@ -389,5 +389,19 @@ TEST_F(JournalTest, AfterAnyFailureOfTheFileSystemTheJournalIsWhole) {
   }
 }
 
+TEST_F(JournalTest, WhatCanNeitherBeRecordedNorTakenBackIsNotSaidToHaveFailed) {
+  const Dump unchanged = All();
+  {
+    const auto txn = Get(catalog_->BeginWrite());
+    Get(CreateRun(*txn, {"default", "r"}, std::nullopt, now_));
+    faulty_.FailNth(os::Op::kSyncData, 1);
+    faulty_.FailNth(os::Op::kCreate, 1);
+    const absl::Status status = txn->Commit();
+    EXPECT_EQ(ckpt::ReasonOf(status), ckpt::reason::kIoError);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("Whether this change holds is known"));
+  }
+  EXPECT_EQ(Settled(All()), Settled(unchanged));
+}
+
 }  // namespace
 }  // namespace ckptd::catalog
