@@ -320,7 +320,6 @@ absl::Status Store::SealAbandoned() {
 
 absl::Status Store::AbortUpload(const std::string& upload_id, const Once<Done>& once) {
   int64_t shard_row = Upload::RowOf(upload_id);
-  ForgetUpload(shard_row);
   ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
   ASSIGN_OR_RETURN(auto row, catalog::FindUploadByRow(*txn, shard_row));
   if (!row) return UploadNotFound(upload_id);
@@ -331,6 +330,8 @@ absl::Status Store::AbortUpload(const std::string& upload_id, const Once<Done>& 
                            fmt::format("upload of step {} rank {} aborted", row->step, row->rank)));
   RETURN_IF_ERROR(Remember(*txn, once, {}));
   RETURN_IF_ERROR(txn->Commit());
+  // Not before: an upload that could not be dropped goes on with the pack it has.
+  ForgetUpload(shard_row);
   janitor_->Wake();
   return absl::OkStatus();
 }

@@ -237,6 +237,20 @@ TEST_F(StoreTest, UnfinishedShardsOfAnOlderAttemptGoOnceANewerHasCommitted) {
   EXPECT_TRUE(store_->Verify(r_, 0, [](const auto& p) { return p.damages.empty(); }).ok());
 }
 
+TEST_F(StoreTest, AnUploadThatCannotBeAbortedGoesOn) {
+  Attempt("a");
+  const Shard shard{.step = 1, .seeds = {1, 2, 3}};
+  const auto opened = Get(Begin(shard));
+  EXPECT_EQ(Why(Send(shard, opened, 2)), "OK");
+  fs_.AwaitWrites();
+  fs_.Spare("");
+  fs_.FailNth(os::Op::kWrite, 1, ENOSPC);  // of the catalog's journal
+  EXPECT_EQ(Why(store_->AbortUpload(opened.upload_id)), "NO_SPACE");
+  EXPECT_THAT(Get(Begin(shard)).missing_chunks, ElementsAre(2));
+  Push(shard);
+  EXPECT_TRUE(Eventually([&] { return PackFiles().size() == 1; }));
+}
+
 TEST_F(StoreTest, AnAbortedUploadLeavesNothing) {
   Attempt("a");
   const Shard shard{.seeds = {1, 2}};
