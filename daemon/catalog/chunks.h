@@ -74,6 +74,8 @@ absl::StatusOr<PackId> NewestPack(ReadTxn& txn);
 absl::StatusOr<std::vector<PackId>> ListPacks(ReadTxn& txn);
 // No longer written to.
 absl::Status SealPack(WriteTxn& txn, PackId id);
+// Whether it is known and SealPack was not called.
+absl::StatusOr<bool> IsUnsealed(ReadTxn& txn, PackId id);
 // Packs sealed and without live chunks or reclaims: their files can go, then
 // their rows by DeletePack.
 absl::StatusOr<std::vector<PackId>> ListEmptyPacks(ReadTxn& txn);

@@ -77,6 +77,14 @@ absl::Status SealPack(WriteTxn& txn, PackId id) {
   return db.Run(kMarkEmpty, id);
 }
 
+absl::StatusOr<bool> IsUnsealed(ReadTxn& txn, PackId id) {
+  ASSIGN_OR_RETURN(
+      const std::optional<int64_t> unsealed,
+      txn.connection().Integer(
+          "SELECT EXISTS (SELECT 1 FROM packs WHERE id = ?1 AND sealed = 0)", id));
+  return unsealed.value_or(0) != 0;
+}
+
 absl::StatusOr<std::vector<PackId>> ListEmptyPacks(ReadTxn& txn) {
   ASSIGN_OR_RETURN(Statement rows, txn.connection().Query(R"sql(
       SELECT p.id FROM packs AS p

@@ -303,19 +303,36 @@ void Store::Abandon(PackId pack) {
 }
 
 absl::Status Store::SealAbandoned() {
-  for (;;) {
-    PackId pack = 0;
-    {
-      absl::MutexLock lock(&uploads_mutex_);
-      if (abandoned_.empty()) return absl::OkStatus();
-      pack = abandoned_.back();
+  std::vector<PackId> abandoned;
+  {
+    absl::MutexLock lock(&uploads_mutex_);
+    abandoned = abandoned_;
+  }
+  absl::Status failed;
+  for (const PackId pack : abandoned) {
+    if (absl::Status status = RemoveAbandoned(pack); !status.ok()) {
+      failed.Update(status);
+      continue;
     }
-    ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
-    RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
-    RETURN_IF_ERROR(txn->Commit());
     absl::MutexLock lock(&uploads_mutex_);
     std::erase(abandoned_, pack);
   }
+  return failed;
+}
+
+absl::Status Store::RemoveAbandoned(PackId pack) {
+  {
+    ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
+    ASSIGN_OR_RETURN(const bool unsealed, catalog::IsUnsealed(*txn, pack));
+    // Its upload may have been committed just before it was fenced. From now on it
+    // cannot be any more.
+    if (!unsealed) return absl::OkStatus();
+  }
+  // The file first: where the disk is full, what follows has no room before.
+  RETURN_IF_ERROR(chunks_->RemovePack(pack));
+  ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
+  RETURN_IF_ERROR(catalog::SealPack(*txn, pack));
+  return txn->Commit();
 }
 
 absl::Status Store::AbortUpload(const std::string& upload_id, const Once<Done>& once) {

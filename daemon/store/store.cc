@@ -22,6 +22,9 @@ namespace {
 constexpr uint32_t kReclaimBatch = 1024;
 // And takes at most so many of a removed checkpoint's references away.
 constexpr uint32_t kReleaseBatch = 4096;
+// In so many transactions before the janitor is heard of again: it does not count
+// as stuck because much was removed at once.
+constexpr int kReleaseTransactions = 64;
 
 }  // namespace
 
@@ -172,7 +175,8 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
   std::vector<uint64_t> released;
   std::vector<catalog::Reclaim> reclaims;
   std::vector<PackId> empty;
-  RETURN_IF_ERROR(SealAbandoned());
+  // One that fails stops no other; it is tried again later.
+  absl::Status failed = SealAbandoned();
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
     ASSIGN_OR_RETURN(released, catalog::ListReclaimable(*txn, clock_->Now()));
@@ -180,14 +184,18 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
     ASSIGN_OR_RETURN(empty, catalog::ListEmptyPacks(*txn));
   }
   // Who writes is not held up for nothing.
-  if (released.empty() && reclaims.empty() && empty.empty()) return false;
-  bool more = false;
-  for (uint64_t id : released) {
-    ASSIGN_OR_RETURN(const bool begun, Release(id));
-    more |= begun;
+  if (released.empty() && reclaims.empty() && empty.empty()) {
+    RETURN_IF_ERROR(failed);
+    return false;
   }
-  // One that fails stops no other; it is tried again later.
-  absl::Status failed;
+  bool more = false;
+  int transactions = kReleaseTransactions;
+  for (uint64_t id : released) {
+    const absl::StatusOr<bool> begun = Release(id, transactions);
+    failed.Update(begun.status());
+    more |= begun.value_or(false);
+    if (!begun.ok() || transactions == 0) break;
+  }
   std::vector<int64_t> done;
   uint64_t done_bytes = 0;
   const auto is_done = [&](const catalog::Reclaim& reclaim) {
@@ -231,8 +239,10 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
   return more || !done.empty();
 }
 
-absl::StatusOr<bool> Store::Release(uint64_t checkpoint_id) {
+absl::StatusOr<bool> Store::Release(uint64_t checkpoint_id, int& transactions) {
   for (bool begun = false;; begun = true) {
+    if (transactions == 0) return begun;
+    --transactions;
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginWrite());
     // Asked under the writer's lock: a reader that came before the removal
     // still holds its lease, and none can come after it.

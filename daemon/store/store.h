@@ -420,12 +420,13 @@ class Store {
   absl::Status Heal(uint64_t checkpoint_id);
 
   // The janitor's work.
-  // Lets the catalog know of abandoned packs, so that their space comes back.
+  // Removes abandoned packs, and lets the catalog know.
   absl::Status SealAbandoned();
+  absl::Status RemoveAbandoned(PackId pack);
   absl::StatusOr<bool> ReclaimBatch();
-  // Takes a removed checkpoint's references away, in small transactions. False:
-  // it is not time yet.
-  absl::StatusOr<bool> Release(uint64_t checkpoint_id);
+  // Takes a removed checkpoint's references away, in small transactions, at most as
+  // many as `transactions`, which it counts down. False: it is not time yet.
+  absl::StatusOr<bool> Release(uint64_t checkpoint_id, int& transactions);
   absl::Status DropStaleUploads();
   absl::Status ForgetAnswers();
   // Why the unfinished upload should go; empty: it should not.

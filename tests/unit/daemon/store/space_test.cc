@@ -179,6 +179,22 @@ TEST_F(StoreTest, AWriteThatFailsBehindTheStreamIsToldAtTheNextChunkOrTheCommit)
   EXPECT_TRUE(Eventually([&] { return PackFiles().size() == 1; }));
 }
 
+TEST_F(StoreTest, AFullDiskIsGivenBackWhatIsAbandonedThoughTheCatalogCannotWrite) {
+  Attempt("a");
+  const Shard shard{.step = 1, .seeds = Seeds(1, 6)};
+  EXPECT_EQ(Why(Send(shard, Get(Begin(shard)), 3)), "OK");
+  fs_.AwaitWrites();
+  ASSERT_THAT(PackFiles(), SizeIs(1));
+  fs_.Spare("");
+  // Of the journal: the new attempt's own is the first.
+  constexpr int kFull = 300;
+  const int before = fs_.count(Op::kWrite);
+  for (int nth = 2; nth <= kFull; ++nth) fs_.FailNth(Op::kWrite, nth, ENOSPC);
+  Attempt("b");
+  EXPECT_TRUE(Eventually([&] { return PackFiles().empty(); }));
+  EXPECT_LT(fs_.count(Op::kWrite) - before, kFull);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, FailingPushTest,
                          ::testing::ValuesIn(std::vector<Fault>{
                              {"Create", [](auto& fs) { fs.FailNth(Op::kCreate, 1); }},
