@@ -401,7 +401,11 @@ absl::Status FaultyFileSystem::BeginOrFail(Op op, const std::string& path) {
 }
 
 absl::Status FaultyFileSystem::Remember(const std::string& path, uint64_t offset, uint64_t length) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<File> file, real_->OpenForRead(path));
+  const absl::StatusOr<std::unique_ptr<File>> opened = real_->OpenForRead(path);
+  // What is removed and only still open has nothing that a power cut could take back.
+  if (absl::IsNotFound(opened.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(opened.status());
+  File* const file = opened->get();
   auto it = unsynced_.find(path);
   if (it == unsynced_.end()) {
     ASSIGN_OR_RETURN(const uint64_t size, file->Size());

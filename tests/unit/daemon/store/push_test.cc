@@ -140,8 +140,9 @@ TEST_F(StoreTest, ACommitUnderWayWhenANewAttemptOpensIsFenced) {
   ASSERT_TRUE(Send(shard, opened).ok());
   const std::shared_ptr<Upload> held = Get(store_->FindUpload(opened.upload_id));
   Attempt("b");
-  // The stream still holds its upload; its pack is no longer of use.
-  EXPECT_TRUE(held->Finish().ok());
+  // The stream still holds its upload; its pack is no longer of use, and goes.
+  EXPECT_TRUE(Eventually([&] { return PackFiles().empty(); }));
+  EXPECT_EQ(Why(held->Finish()), "OK");
   EXPECT_NE(Why(store_->CommitShard(opened.upload_id)), "OK");
   EXPECT_THAT(Steps(), IsEmpty());
 }
