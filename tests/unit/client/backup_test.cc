@@ -41,9 +41,10 @@ class BackupDaemon final : public FakeDaemon {
   }
 
   std::vector<std::string> parts = {std::string(5000, 'a'), std::string(1000, 'b'), "c"};
-  int break_after = -1;  // messages; once
-  int no_end = 0;        // so many streams end before they are whole
-  std::string lie;       // the digest is of something else
+  std::string lie;  // the digest is of something else
+  // Each stream is another thread's.
+  std::atomic<int> break_after = -1;  // messages; once
+  std::atomic<int> no_end = 0;        // so many streams end before they are whole
   std::atomic<int> calls = 0;
 };
 

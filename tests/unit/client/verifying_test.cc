@@ -16,14 +16,15 @@ class VerifyDaemon final : public FakeDaemon {
 
   grpc::Status Verify(grpc::ServerContext*, const v1::VerifyRequest* request,
                       grpc::ServerWriter<v1::VerifyResponse>* writer) override {
-    begun.push_back(request->after().checkpoint_id());
+    absl::MutexLock lock(&mutex_);
+    begun_.push_back(request->after().checkpoint_id());
     v1::VerifyResponse message;
     const uint64_t first = request->has_after() ? request->after().checkpoint_id() - 1 : 5;
     message.set_bytes_total(first * 10);
     for (uint64_t id = first; id >= 1; --id) {
       for (const bool second : {false, true}) {
-        if (!breaks_after.empty() && breaks_after.front()-- == 0) {
-          breaks_after.erase(breaks_after.begin());
+        if (!breaks_after_.empty() && breaks_after_.front()-- == 0) {
+          breaks_after_.erase(breaks_after_.begin());
           return {grpc::StatusCode::UNAVAILABLE, "the line broke"};
         }
         message.set_bytes_done(message.bytes_done() + 5);
@@ -45,8 +46,21 @@ class VerifyDaemon final : public FakeDaemon {
     return grpc::Status::OK;
   }
 
-  std::vector<int> breaks_after;  // messages; of one stream each
-  std::vector<uint64_t> begun;    // behind which checkpoint; 0: from the beginning
+  // The streams break after so many messages each.
+  void BreakAfter(std::vector<int> messages) {
+    absl::MutexLock lock(&mutex_);
+    breaks_after_ = std::move(messages);
+  }
+  // Behind which checkpoint the streams began; 0: from the beginning.
+  std::vector<uint64_t> begun() const {
+    absl::MutexLock lock(&mutex_);
+    return begun_;
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::vector<int> breaks_after_ ABSL_GUARDED_BY(mutex_);
+  std::vector<uint64_t> begun_ ABSL_GUARDED_BY(mutex_);
 };
 
 class ClientVerify : public testing::Test {
@@ -61,12 +75,12 @@ class ClientVerify : public testing::Test {
 };
 
 TEST_F(ClientVerify, GoesOnBehindWhatWasReadAndCountsNothingTwice) {
-  daemon_.breaks_after = {5, 2, 0, 1};
+  daemon_.BreakAfter({5, 2, 0, 1});
   uint64_t total = 0;
   const auto result = daemon_.Connect()->VerifyAll(
       "", [&](const VerifyProgress& progress) { total = progress.bytes_total; });
   ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_THAT(daemon_.begun, ElementsAre(0, 4, 3, 3, 3));
+  EXPECT_THAT(daemon_.begun(), ElementsAre(0, 4, 3, 3, 3));
   EXPECT_EQ(result->bytes, 50u);
   EXPECT_EQ(result->chunks, 10u);
   EXPECT_EQ(total, 50u);
@@ -74,12 +88,12 @@ TEST_F(ClientVerify, GoesOnBehindWhatWasReadAndCountsNothingTwice) {
 }
 
 TEST_F(ClientVerify, EndsWhereTheWindowPassesWithNoCheckpointRead) {
-  daemon_.breaks_after = {1, 1, 1};
+  daemon_.BreakAfter({1, 1, 1});
   ClientOptions options = daemon_.options();
   options.retry.window = absl::ZeroDuration();
   const auto result = (*Client::Connect(options))->VerifyAll("", nullptr);
   EXPECT_TRUE(absl::IsUnavailable(result.status())) << result.status();
-  EXPECT_THAT(daemon_.begun, ElementsAre(0));
+  EXPECT_THAT(daemon_.begun(), ElementsAre(0));
 }
 
 }  // namespace
