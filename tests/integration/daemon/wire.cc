@@ -91,6 +91,8 @@ void Refusals::SetUp() {
   ASSERT_EQ(first, 1u);
   auto removed = PushShard(*client_, kTidy, first, 10, MakeShard(1, 5000));
   ASSERT_TRUE(removed.ok()) << removed.status();
+  const auto with_one = client_->GetStats();
+  ASSERT_TRUE(with_one.ok()) << with_one.status();
   ASSERT_EQ(OpenAttempt(*client_, kTidy), 2u);
   auto latest = PushShard(*client_, kTidy, 2, 20, MakeShard(2, 5000));
   ASSERT_TRUE(latest.ok()) << latest.status();
@@ -103,10 +105,11 @@ void Refusals::SetUp() {
             {"removed", std::to_string(removed->checkpoint->id)},
             {"upload", upload->upload_id},
             {"tidy", "run { run: 'tidy' }"}};
-  // The removed one's space is given back in the background.
+  // The removed one's space is given back in the background, its pack last.
   ASSERT_TRUE(WaitUntil([&] {
     auto stats = client_->GetStats();
-    return stats.ok() && stats->chunks == 1 && stats->reclaimable_bytes == 0;
+    return stats.ok() && stats->chunks == 1 && stats->reclaimable_bytes == 0 &&
+           stats->disk_bytes == with_one->disk_bytes;
   }));
 }
 
