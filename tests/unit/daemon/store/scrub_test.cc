@@ -261,8 +261,8 @@ TEST_F(ScrubTest, ARestartGoesOnWhereThePassWas) {
   const ChunkLocation bad = LocationOf(id, 1);
   options_.scrub_rate = 60 * kExtent * 2;  // half a second for all
   Reopen();
-  Get(store_->StartScrub());
   const int before = fs_.count(Op::kRead);
+  Get(store_->StartScrub());
   ASSERT_TRUE(Eventually([&] { return fs_.count(Op::kRead) > before + 20; }));
   // Read already: damage that comes behind the place is the next pass's to find.
   Flip(bad.pack, bad.offset + kRecordHeaderBytes);
