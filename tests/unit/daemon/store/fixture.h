@@ -19,6 +19,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
 #include "daemon/catalog/catalog.h"
 #include "daemon/catalog/checkpoints.h"
@@ -102,6 +103,7 @@ struct Shard {
 class StoreTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    spdlog::default_logger();  // made before there are threads, as a daemon's is
     options_.data_dir = dir_ / "data";
     options_.version = "1.2.3";
     options_.keep_free_bytes = 0;
