@@ -85,7 +85,8 @@ absl::StatusOr<uint64_t> CountDamagedChunks(ReadTxn& txn) {
   return static_cast<uint64_t>(count.value_or(0));
 }
 
-absl::StatusOr<std::vector<StoredChunk>> ListDamagedChunks(ReadTxn& txn, uint64_t checkpoint_id) {
+absl::StatusOr<std::vector<StoredChunk>> ListDamagedChunks(ReadTxn& txn, uint64_t checkpoint_id,
+                                                           int64_t limit) {
   Connection& db = txn.connection();
   // From the damaged ones, which are few, to who refers to them.
   ASSIGN_OR_RETURN(Statement rows, db.Query(R"sql(
@@ -94,8 +95,8 @@ absl::StatusOr<std::vector<StoredChunk>> ListDamagedChunks(ReadTxn& txn, uint64_
       CROSS JOIN chunks AS k ON k.project_id = r.project_id
       WHERE c.id = ?1 AND k.damaged <> 0 AND EXISTS (
         SELECT 1 FROM shard_chunks AS x JOIN shards AS s ON s.row = x.shard_row
-        WHERE x.chunk_row = k.row AND s.checkpoint_row = c.row))sql",
-                                            checkpoint_id));
+        WHERE x.chunk_row = k.row AND s.checkpoint_row = c.row) LIMIT ?2)sql",
+                                            checkpoint_id, limit));
   BaseCache bases;
   std::vector<StoredChunk> chunks;
   while (rows.Next()) {
@@ -216,15 +217,9 @@ absl::StatusOr<bool> IsDamagedOnDisk(ReadTxn& txn, uint64_t checkpoint_id) {
       WHERE c.id = ?1 AND s.damaged <> 0 LIMIT 1)sql",
                                                                      checkpoint_id));
   if (manifest) return true;
-  ASSIGN_OR_RETURN(const std::optional<int64_t> chunk, db.Integer(R"sql(
-      SELECT 1
-      FROM checkpoints AS c CROSS JOIN runs AS r ON r.id = c.run_id
-      CROSS JOIN chunks AS k ON k.project_id = r.project_id
-      WHERE c.id = ?1 AND k.damaged <> 0 AND EXISTS (
-        SELECT 1 FROM shard_chunks AS x JOIN shards AS s ON s.row = x.shard_row
-        WHERE x.chunk_row = k.row AND s.checkpoint_row = c.row) LIMIT 1)sql",
-                                                                  checkpoint_id));
-  return chunk.has_value();
+  ASSIGN_OR_RETURN(const std::vector<StoredChunk> chunks,
+                   ListDamagedChunks(txn, checkpoint_id, /*limit=*/1));
+  return !chunks.empty();
 }
 
 absl::StatusOr<uint64_t> CountDamaged(ReadTxn& txn, std::optional<int64_t> project_id,

@@ -29,8 +29,10 @@ absl::Status MarkChainWhole(WriteTxn& txn, int64_t project_id, const ckpt::Diges
 absl::StatusOr<uint64_t> CountDamagedChunksOf(ReadTxn& txn, int64_t project_id);
 // How many are, of all projects.
 absl::StatusOr<uint64_t> CountDamagedChunks(ReadTxn& txn);
-// Those that the checkpoint refers to, in all its shards.
-absl::StatusOr<std::vector<StoredChunk>> ListDamagedChunks(ReadTxn& txn, uint64_t checkpoint_id);
+// Those that the checkpoint refers to, in all its shards; at most `limit`, all
+// where that is negative.
+absl::StatusOr<std::vector<StoredChunk>> ListDamagedChunks(ReadTxn& txn, uint64_t checkpoint_id,
+                                                           int64_t limit = -1);
 // Committed checkpoints that refer to the chunk or to a difference to it, and
 // are not removed for good; ascending.
 absl::StatusOr<std::vector<uint64_t>> ListUsers(ReadTxn& txn, int64_t project_id,

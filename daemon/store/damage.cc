@@ -87,7 +87,7 @@ absl::StatusOr<Flagged> FlagManifest(catalog::WriteTxn& txn, uint64_t checkpoint
 }
 
 absl::Status FlagIfDamaged(catalog::WriteTxn& txn, uint64_t checkpoint_id, absl::Time now) {
-  ASSIGN_OR_RETURN(const auto chunks, catalog::ListDamagedChunks(txn, checkpoint_id));
+  ASSIGN_OR_RETURN(const auto chunks, catalog::ListDamagedChunks(txn, checkpoint_id, /*limit=*/1));
   if (chunks.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto checkpoint, catalog::FindCheckpoint(txn, checkpoint_id));
   return Flag(txn, *checkpoint,
