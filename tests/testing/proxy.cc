@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include <absl/base/call_once.h>
 #include <absl/time/clock.h>
 #include <gtest/gtest.h>
 
@@ -31,7 +32,7 @@ struct Proxy::Line {
   int client = -1, daemon = -1;
   LineFault fault;
   std::atomic<uint64_t> passed = 0;
-  std::atomic<bool> struck = false;      // by its fault
+  absl::once_flag struck;                 // by its fault
   std::atomic<int64_t> silent_until = 0;  // nanoseconds since the epoch
   std::atomic<bool> over = false;
   std::thread thread;
@@ -115,7 +116,8 @@ void Proxy::Serve(Line& line) {
 bool Proxy::PassFault(Line& line, bool from_client) {
   if (line.fault.kind == LineFault::Kind::kNone) return true;
   if (line.passed < line.fault.after) return true;
-  if (!line.struck.exchange(true)) {
+  // The other direction waits here, too: nothing may break before it is told.
+  absl::call_once(line.struck, [&] {
     std::function<void()> happened;
     {
       absl::MutexLock lock(&mutex_);
@@ -124,7 +126,7 @@ bool Proxy::PassFault(Line& line, bool from_client) {
     if (happened) happened();
     ++faults_;
     line.silent_until = absl::ToUnixNanos(absl::Now() + line.fault.lasts);
-  }
+  });
   if (line.fault.kind == LineFault::Kind::kCut) return false;
   const auto silent = [&] { return absl::ToUnixNanos(absl::Now()) < line.silent_until; };
   if (line.fault.kind == LineFault::Kind::kHalf) {
