@@ -91,15 +91,20 @@ void Gate::End() {
 // ---- Worker --------------------------------------------------------------------
 
 void Worker::Run() {
-  const auto new_id = [this] { return id_.value_or(NewId()); };
-  patient_ = Connect(house_.address(), Patience::kRestart, new_id);
-  while (gate_.Pass()) {
-    if (life_ != gate_.kills()) {
-      life_ = gate_.kills();
-      fragile_ = Connect(house_.address(), Patience::kNone, new_id);
-    }
-    Step();
+  patient_ = Connect(house_.address(), Patience::kRestart, IdSource());
+  while (gate_.Pass()) Step();
+}
+
+std::function<std::string()> Worker::IdSource() {
+  return [this] { return id_.value_or(NewId()); };
+}
+
+Client& Worker::Fragile() {
+  if (life_ != gate_.kills()) {
+    life_ = gate_.kills();
+    fragile_ = Connect(house_.address(), Patience::kNone, IdSource());
   }
+  return *fragile_;
 }
 
 void Worker::Step() {
@@ -130,7 +135,7 @@ void Worker::Step() {
 bool Worker::Make(RunModel& run, const Change& change, const Call& call) {
   const bool patient = Chance(random_, 0.5);
   const uint64_t kills = house_.kills();
-  const absl::Status status = call(patient ? *patient_ : *fragile_);
+  const absl::Status status = call(patient ? *patient_ : Fragile());
   ++tally_.calls;
   const bool killed = house_.kills() != kills;
   if (status.ok()) {

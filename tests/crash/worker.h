@@ -77,6 +77,10 @@ class Worker {
   // answered is sometimes made again, and has to be told the same.
   bool MakeOnce(RunModel& run, const Change& change, const Question& ask);
   std::string NewId() { return fmt::format("{}-{}", seed_, ++ids_); }
+  std::function<std::string()> IdSource();
+  // One that has seen nothing of what broke before the gate was opened last,
+  // also where the worker waited in the middle of a step.
+  Client& Fragile();
 
   void OpenAttempt(RunModel& run);
   void PushNew(RunModel& run);
@@ -101,8 +105,8 @@ class Worker {
   Gate& gate_;
   const std::vector<RunModel*> runs_;
   std::unique_ptr<Client> patient_;
-  std::unique_ptr<Client> fragile_;  // a new one for each life of the daemon
-  std::optional<uint64_t> life_;     // the kills before it
+  std::unique_ptr<Client> fragile_;
+  std::optional<uint64_t> life_;  // the kills before `fragile_`
   Tally tally_;
   uint64_t ids_ = 0;
   std::optional<std::string> id_;  // of the calls now, if that is not to be a new one
