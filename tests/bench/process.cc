@@ -121,10 +121,4 @@ double Run(const Command& command) {
   });
 }
 
-int FreePort() {
-  const int port = test::FindFreePort();
-  if (port == 0) Die("no free port");
-  return port;
-}
-
 }  // namespace ckpt::bench

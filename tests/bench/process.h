@@ -50,7 +50,4 @@ class Process {
 // Runs it to its end; seconds. Anything but success ends the benchmark.
 double Run(const Command& command);
 
-// A TCP port of 127.0.0.1 that nobody listened on a moment ago.
-int FreePort();
-
 }  // namespace ckpt::bench

@@ -43,13 +43,6 @@ inline bool WaitUntil(const std::function<bool()>& done,
   return true;
 }
 
-// A TCP port of 127.0.0.1 that nobody listened on a moment ago.
-inline int FreePort() {
-  const int port = FindFreePort();
-  EXPECT_NE(port, 0) << "no free port";
-  return port;
-}
-
 inline bool Listens(int port) {
   const int fd = ConnectTo(port);
   if (fd >= 0) close(fd);
@@ -154,15 +147,14 @@ class Daemon {
   Daemon(std::string binary, std::string data_dir, std::vector<std::string> more = {})
       : binary_(std::move(binary)),
         data_dir_(std::move(data_dir)),
-        more_(std::move(more)),
-        port_(FreePort()) {}
+        more_(std::move(more)) {}
 
   // Starts it and waits until it listens.
   testing::AssertionResult Start() {
     std::vector<std::string> command = {binary_, "--data-dir", data_dir_, "--listen", address()};
     command.insert(command.end(), more_.begin(), more_.end());
     process_ = std::make_unique<Process>(command, output());
-    if (WaitUntil([&] { return process_->Ended() || Listens(port_); }) && !process_->Ended()) {
+    if (WaitUntil([&] { return process_->Ended() || Listens(port_.number()); }) && !process_->Ended()) {
       return testing::AssertionSuccess();
     }
     return testing::AssertionFailure() << "ckptd does not listen:\n" << ReadFile(output());
@@ -172,14 +164,20 @@ class Daemon {
   }
 
   Process& process() { return *process_; }
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string address() const { return port_.address(); }
   const std::string& data_dir() const { return data_dir_; }
   std::string output() const { return data_dir_ + ".log"; }
+
+ protected:
+  // Of the next start on.
+  void AddFlags(const std::vector<std::string>& flags) {
+    more_.insert(more_.end(), flags.begin(), flags.end());
+  }
 
  private:
   std::string binary_, data_dir_;
   std::vector<std::string> more_;
-  int port_;
+  ReservedPort port_;
   std::unique_ptr<Process> process_;
 };
 

@@ -52,15 +52,14 @@ http {{
 
 Nginx::Nginx(const std::string& directory)
     : directory_(directory + "/nginx"),
-      port_(FreePort()),
       server_({.words = {"nginx", "-p", directory_, "-e", directory_ + "/error.log", "-c",
-                         WriteConfig(directory_, port_)},
+                         WriteConfig(directory_, port_.number())},
                .log = directory + "/nginx.log"}) {
-  server_.WaitForPort(port_);
+  server_.WaitForPort(port_.number());
 }
 
 int Nginx::Ask(const std::string& header, const std::string& file) {
-  const int socket = test::ConnectTo(port_);
+  const int socket = test::ConnectTo(port_.number());
   if (socket < 0) Die("nginx does not answer");
   if (write(socket, header.data(), header.size()) != static_cast<ssize_t>(header.size())) {
     Die("nginx hung up");

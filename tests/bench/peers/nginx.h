@@ -7,6 +7,7 @@
 
 #include "tests/bench/process.h"
 #include "tests/bench/states.h"
+#include "tests/testing/loopback.h"
 
 namespace ckpt::bench {
 
@@ -26,7 +27,7 @@ class Nginx {
   int Ask(const std::string& header, const std::string& file = "");
 
   const std::string directory_;
-  const int port_;
+  const test::ReservedPort port_;
   Process server_;
   std::vector<char> received_;
 };

@@ -33,17 +33,16 @@ Rsync::Rsync(const std::string& directory)
     : directory_(directory + "/rsync"),
       log_(directory + "/rsync.log"),
       config_(WriteConfig(directory_)),
-      port_(FreePort()),
       server_({.words = {"rsync", "--daemon", "--no-detach", "--config=" + config_,
-                         "--address=127.0.0.1", fmt::format("--port={}", port_)},
+                         "--address=127.0.0.1", fmt::format("--port={}", port_.number())},
                .log = log_}) {
-  server_.WaitForPort(port_);
+  server_.WaitForPort(port_.number());
 }
 
 double Rsync::Put(const StateFile& state) {
   return Timed([&] {
     Run({.words = {"rsync", "--whole-file", "--fsync", state.path(),
-                   fmt::format("rsync://127.0.0.1:{}/bench/state", port_)},
+                   fmt::format("rsync://{}/bench/state", port_.address())},
          .log = log_});
     SyncFile(directory_ + "/state");
   });

@@ -5,6 +5,7 @@
 
 #include "tests/bench/process.h"
 #include "tests/bench/states.h"
+#include "tests/testing/loopback.h"
 
 namespace ckpt::bench {
 
@@ -19,7 +20,7 @@ class Rsync {
 
  private:
   const std::string directory_, log_, config_;
-  const int port_;
+  const test::ReservedPort port_;
   Process server_;
 };
 

@@ -163,7 +163,8 @@ TEST_F(BadInputTest, ABrokenFileIsRefusedBeforeAnythingIsSent) {
 }
 
 TEST_F(BadInputTest, AnUnreachableDaemonIsSaidWithItsAddress) {
-  const std::string address = fmt::format("127.0.0.1:{}", FreePort());
+  const ReservedPort nobodys;
+  const std::string address = nobodys.address();
   const std::vector<std::string> kCommands[] = {
       {"runs"},
       {"list", "x"},

@@ -25,19 +25,20 @@ inline std::string HealthOf(const std::string& address, const std::string& servi
 
 class OperatedDaemon : public Daemon {
  public:
-  OperatedDaemon(const std::string& data_dir, std::vector<std::string> more = {},
-                 int port = FreePort())
-      : Daemon(kCkptd, data_dir, WithMetrics(std::move(more), port)), port_(port) {}
+  explicit OperatedDaemon(const std::string& data_dir, std::vector<std::string> more = {})
+      : Daemon(kCkptd, data_dir, std::move(more)) {
+    AddFlags({"--metrics-listen", port_.address()});
+  }
 
   // Waits for metrics as well, which come after the calls.
   testing::AssertionResult Start() {
     testing::AssertionResult started = Daemon::Start();
-    if (started) WaitUntil([&] { return Listens(port_) || process().Ended(); });
+    if (started) WaitUntil([&] { return Listens(metrics_port()) || process().Ended(); });
     return started;
   }
 
-  int metrics_port() const { return port_; }
-  HttpReply Ask(const std::string& path) const { return Http(port_, path); }
+  int metrics_port() const { return port_.number(); }
+  HttpReply Ask(const std::string& path) const { return Http(metrics_port(), path); }
   Series Metrics() const {
     const HttpReply reply = Ask("/metrics");
     EXPECT_EQ(reply.status, 200);
@@ -51,13 +52,7 @@ class OperatedDaemon : public Daemon {
   }
 
  private:
-  static std::vector<std::string> WithMetrics(std::vector<std::string> flags, int port) {
-    flags.push_back("--metrics-listen");
-    flags.push_back("127.0.0.1:" + std::to_string(port));
-    return flags;
-  }
-
-  int port_;
+  ReservedPort port_;
 };
 
 }  // namespace ckpt::test

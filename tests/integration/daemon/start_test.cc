@@ -120,9 +120,9 @@ TEST_F(Start, WithWrongSettingsIsRefused) {
 }
 
 TEST_F(Start, WithoutADaemonTheClientSaysWhereItLooked) {
-  const std::string nobody = fmt::format("127.0.0.1:{}", FreePort());
+  const ReservedPort nobodys;
   const std::string gone = "unix:" + (dir_ / "gone");
-  for (const std::string& address : {nobody, gone}) {
+  for (const std::string& address : {nobodys.address(), gone}) {
     auto client = Connect(address, absl::Milliseconds(300));
     const Shard shard = MakeShard(1, 1000);
     const std::vector<absl::Status> all = {
