@@ -212,11 +212,11 @@ bool SimulatedDisk::Put(Node& node, uint64_t number, Block block) {
   if (block == nullptr) {
     if (had) {
       node.now.erase(found);
-      --used_blocks_;
+      used_blocks_ -= node.named;
     }
   } else {
     node.now[number] = std::move(block);
-    used_blocks_ += !had;
+    used_blocks_ += !had && node.named;
   }
   return true;
 }
@@ -243,13 +243,17 @@ void SimulatedDisk::ZeroTail(Node& node) {
   last->second = std::move(cut);
 }
 
-void SimulatedDisk::Free(const Blocks& blocks) { used_blocks_ -= blocks.size(); }
+void SimulatedDisk::Free(Node& node) {
+  used_blocks_ -= node.now.size();
+  node.named = false;
+}
 
 void SimulatedDisk::Count() {
   used_blocks_ = 0;
   std::set<Node*> seen;
   for (const auto& [path, node] : now_) {
     if (seen.insert(node.get()).second) used_blocks_ += node->now.size();
+    node->named = true;
   }
 }
 
@@ -323,7 +327,7 @@ int SimulatedDisk::Remove(const std::string& path) {
   if (const int error = Begin(true)) return error;
   const std::shared_ptr<Node> node = Find(path);
   if (node == nullptr) return ENOENT;
-  Free(node->now);
+  Free(*node);
   now_.erase(path);
   return 0;
 }
@@ -333,7 +337,7 @@ int SimulatedDisk::Rename(const std::string& from, const std::string& to) {
   if (const int error = Begin(true)) return error;
   const std::shared_ptr<Node> node = Find(from);
   if (node == nullptr) return ENOENT;
-  if (const std::shared_ptr<Node> replaced = Find(to)) Free(replaced->now);
+  if (const std::shared_ptr<Node> replaced = Find(to)) Free(*replaced);
   now_[to] = node;
   now_.erase(from);
   moves_[to] = from;

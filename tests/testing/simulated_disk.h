@@ -106,6 +106,7 @@ class SimulatedDisk {
     uint64_t size = 0, durable_size = 0;
     std::set<uint64_t> dirty;  // differ from `durable`, maybe
     std::set<uint64_t> lost;   // a sync of them failed
+    bool named = true;  // now; the blocks of one without a name are free, if it is open or not
   };
   using Names = std::map<std::string, std::shared_ptr<Node>>;
 
@@ -116,7 +117,8 @@ class SimulatedDisk {
   // Puts `block` (nullptr: a hole) into the file; false where the disk is full.
   bool Put(Node& node, uint64_t number, Block block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Resize(Node& node, uint64_t size) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Free(const Blocks& blocks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // It loses its name.
+  void Free(Node& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<Node> Find(const std::string& path) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Count() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static void Settle(Node& node, Random& random, int kept_of_ten);

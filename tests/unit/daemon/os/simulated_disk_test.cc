@@ -151,6 +151,20 @@ TEST_F(SimulatedDiskTest, ASyncAfterOneThatFailedMakesNothingOfItLast) {
   EXPECT_THAT(seen, ElementsAre("new", "old"));
 }
 
+TEST_F(SimulatedDiskTest, BlocksAreFreeOnceWhateverBecomesOfARemovedFileThatIsOpen) {
+  const uint64_t before = disk_.FreeBytes();
+  Write("/d/f", "old", 0, /*sync=*/true);
+  std::unique_ptr<SimulatedDisk::OpenFile> file;
+  ASSERT_EQ(disk_.Open("/d/f", {}, &file), 0);
+  EXPECT_LT(disk_.FreeBytes(), before);
+  ASSERT_EQ(disk_.Remove("/d/f"), 0);
+  EXPECT_EQ(disk_.FreeBytes(), before);
+  ASSERT_EQ(file->Truncate(0), 0);
+  EXPECT_EQ(disk_.FreeBytes(), before);
+  ASSERT_EQ(file->Write(0, Bytes("new")), 0);
+  EXPECT_EQ(disk_.FreeBytes(), before);
+}
+
 TEST_F(SimulatedDiskTest, CallsWaitOncePowerIsGoneAndThenFail) {
   Write("/d/f", "old", 0, /*sync=*/true);
   Sync("/d");
