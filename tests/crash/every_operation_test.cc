@@ -45,6 +45,7 @@ TEST_P(EveryOperationTest, MayFail) {
       scenario.Play(*Connect(house.address(), Patience::kNone)).IgnoreError();
     }
     const bool reached = house.disk().operations() >= at;
+    house.disk().FailNoMore();
     house.Drain();
     return reached;
   });

@@ -107,6 +107,11 @@ void SimulatedDisk::FailNth(uint64_t n, int error) {
   failures_[operations_ + n] = error;
 }
 
+void SimulatedDisk::FailNoMore() {
+  absl::MutexLock lock(&mutex_);
+  failures_.clear();
+}
+
 uint64_t SimulatedDisk::operations() const {
   absl::MutexLock lock(&mutex_);
   return operations_;

@@ -53,6 +53,8 @@ class SimulatedDisk {
 
   // The nth operation from now fails with `error` and changes nothing.
   void FailNth(uint64_t n, int error);
+  // What has not failed by now does not.
+  void FailNoMore();
   // Operations so far that change or sync.
   uint64_t operations() const;
 

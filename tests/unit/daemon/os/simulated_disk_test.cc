@@ -165,6 +165,13 @@ TEST_F(SimulatedDiskTest, BlocksAreFreeOnceWhateverBecomesOfARemovedFileThatIsOp
   EXPECT_EQ(disk_.FreeBytes(), before);
 }
 
+TEST_F(SimulatedDiskTest, WhatHasNotFailedByThenDoesNot) {
+  disk_.FailNth(2, EIO);
+  ASSERT_EQ(disk_.SyncDir("/d"), 0);
+  disk_.FailNoMore();
+  EXPECT_EQ(disk_.SyncDir("/d"), 0);
+}
+
 TEST_F(SimulatedDiskTest, CallsWaitOncePowerIsGoneAndThenFail) {
   Write("/d/f", "old", 0, /*sync=*/true);
   Sync("/d");
