@@ -19,17 +19,25 @@ bool Eventually(const std::function<bool()>& done) {
   return done();
 }
 
+// Nothing to do.
+Janitor::Work IdleWork() {
+  Janitor::Work work;
+  work.reclaim = [] { return false; };
+  work.drop_uploads = [] { return absl::OkStatus(); };
+  work.forget_answers = [] { return absl::OkStatus(); };
+  work.keep_journal = [] { return absl::OkStatus(); };
+  work.judge = [](int64_t) { return absl::OkStatus(); };
+  return work;
+}
+
 TEST(JanitorTest, IsStuckWhileAPieceOfWorkDoesNotEnd) {
   absl::Notification go_on;
   std::atomic<int> rounds = 0;
-  Janitor::Work work;
-  work.reclaim = [] { return false; };
+  Janitor::Work work = IdleWork();
   work.drop_uploads = [&] {
     ++rounds;
     return absl::OkStatus();
   };
-  work.forget_answers = [] { return absl::OkStatus(); };
-  work.keep_journal = [] { return absl::OkStatus(); };
   work.judge = [&](int64_t) {
     go_on.WaitForNotification();
     return absl::OkStatus();
@@ -50,7 +58,7 @@ TEST(JanitorTest, IsStuckWhileAPieceOfWorkDoesNotEnd) {
 
 TEST(JanitorTest, LooksThroughTheOpenUploadsOnceAnIntervalHoweverOftenItIsWoken) {
   std::atomic<int> reclaims = 0, looks = 0;
-  Janitor::Work work;
+  Janitor::Work work = IdleWork();
   work.reclaim = [&] {
     ++reclaims;
     return false;
@@ -59,9 +67,6 @@ TEST(JanitorTest, LooksThroughTheOpenUploadsOnceAnIntervalHoweverOftenItIsWoken)
     ++looks;
     return absl::OkStatus();
   };
-  work.forget_answers = [] { return absl::OkStatus(); };
-  work.keep_journal = [] { return absl::OkStatus(); };
-  work.judge = [](int64_t) { return absl::OkStatus(); };
   Janitor janitor(std::move(work), [] { return absl::Now(); }, absl::Hours(1), absl::Hours(1));
   janitor.Start();
   EXPECT_TRUE(Eventually([&] {
