@@ -302,7 +302,7 @@ void Store::Abandon(PackId pack) {
   janitor_->Wake();
 }
 
-absl::Status Store::SealAbandoned() {
+absl::Status Store::RemoveAllAbandoned() {
   std::vector<PackId> abandoned;
   {
     absl::MutexLock lock(&uploads_mutex_);

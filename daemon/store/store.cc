@@ -176,7 +176,7 @@ absl::StatusOr<bool> Store::ReclaimBatch() {
   std::vector<catalog::Reclaim> reclaims;
   std::vector<PackId> empty;
   // One that fails stops no other; it is tried again later.
-  absl::Status failed = SealAbandoned();
+  absl::Status failed = RemoveAllAbandoned();
   {
     ASSIGN_OR_RETURN(auto txn, catalog_->BeginRead());
     ASSIGN_OR_RETURN(released, catalog::ListReclaimable(*txn, clock_->Now()));

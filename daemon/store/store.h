@@ -421,7 +421,7 @@ class Store {
 
   // The janitor's work.
   // Removes abandoned packs, and lets the catalog know.
-  absl::Status SealAbandoned();
+  absl::Status RemoveAllAbandoned();
   absl::Status RemoveAbandoned(PackId pack);
   absl::StatusOr<bool> ReclaimBatch();
   // Takes a removed checkpoint's references away, in small transactions, at most as
